@@ -2,6 +2,7 @@ package binlog
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -64,9 +65,15 @@ func (t TransactionID) IsIncludedIn(p *Position) bool {
 }
 
 // String returns "gtid:" and the GTID, or "FILE:OFFSET"; "" for the zero TransactionID.
-func (t TransactionID) String() string {
-	if !t.GTID.IsZero() {
-		return string(t.GTID.AppendText([]byte("gtid:")))
+func (t TransactionID) String() string { return string(t.AppendText(nil)) }
+
+// AppendText appends what String returns.
+func (t TransactionID) AppendText(dst []byte) []byte {
+	switch {
+	case !t.GTID.IsZero():
+		return t.GTID.AppendText(append(dst, "gtid:"...))
+	case t.File == "":
+		return dst
 	}
-	return Position{File: t.File, Offset: t.Start}.String()
+	return strconv.AppendUint(append(append(dst, t.File...), ':'), t.Start, 10)
 }

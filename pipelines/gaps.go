@@ -104,7 +104,9 @@ func (l *loop) closeGapsByJob(t *mappedTable) error {
 	if t.Job.Compare && t.Job.Sweep != nil {
 		upTo = t.Job.Gap
 	}
-	if err := l.closeGapsOf(t.FullName(), upTo); err != nil {
+	// Entries that are missing in a list or a stream do not come back. The user's next backfill
+	// acknowledges that; other jobs do not.
+	if err := l.closeGapsOf(t.FullName(), upTo, t.Job.Reason == reasonBackfill); err != nil {
 		return err
 	}
 	if l.gaps.Concerns(t.FullName(), 0) {
@@ -118,9 +120,9 @@ func (l *loop) closeGapsByJob(t *mappedTable) error {
 
 // closeGapsOf removes a table from the gaps with numbers up to upTo. The caller has compared
 // everything that the sink holds of the table with the source after these gaps were made, or has
-// removed it (TRUNCATE).
-func (l *loop) closeGapsOf(table string, upTo int) error {
-	changed, closed := l.gaps.CloseTable(table, upTo)
+// removed it (TRUNCATE). entries is set if gaps of missing entries are closed, too.
+func (l *loop) closeGapsOf(table string, upTo int, entries bool) error {
+	changed, closed := l.gaps.CloseTable(table, upTo, entries)
 	if !changed {
 		return nil
 	}

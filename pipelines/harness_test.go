@@ -145,6 +145,12 @@ func (d *database) rows(table string) map[string]string {
 // text, which are replaced in the file.
 func (d *database) config(edits ...string) file.Config {
 	d.t.Helper()
+	return *filetest.Parse(d.t, "test.yaml", d.configText(edits...))
+}
+
+// configText returns the text of the pipeline file that config parses.
+func (d *database) configText(edits ...string) string {
+	d.t.Helper()
 	text := fmt.Sprintf(`pipeline: test
 source:
   mysql: {addresses: [%q], user: root}
@@ -160,7 +166,7 @@ sink:
 		}
 		text = strings.Replace(text, edits[i], edits[i+1], 1)
 	}
-	return *filetest.Parse(d.t, "test.yaml", text)
+	return text
 }
 
 // memory is the sink in memory of the pipeline "test".

@@ -92,6 +92,7 @@ func TestInstances(t *testing.T) {
 		{"Held", testHeld},
 		{"Replace", testReplace},
 		{"ReplaceDemoted", testReplaceDemoted},
+		{"ActsOnReplicas", testActsOnReplicas},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}

@@ -100,7 +100,7 @@ func (l *loop) recordKeyType(err error) string {
 			continue
 		}
 		for i := range t.Plan.Outputs() {
-			if t.Plan.OwnsKey(i, []byte(other.Key)) {
+			if t.Plan.MayWrite(i, []byte(other.Key)) {
 				l.keyTypes[name] = other
 				return name
 			}

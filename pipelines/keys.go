@@ -57,7 +57,9 @@ func (l *loop) Reconcile(table *jobs.Table, reason string) error {
 	}
 	l.log.Info().Str("table", t.FullName()).Str("reason", reason).
 		Msg("the table is read again as a whole")
-	t.Restart(l.reconcileJob(reason))
+	if err := l.restart(t, l.reconcileJob(reason)); err != nil {
+		return err
+	}
 	l.tablesChanged()
 	return t.saveJob(&l.unit, l.config.Name)
 }

@@ -237,6 +237,11 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	origin := transform.Origin{
 		Replay: l.progress.Phase == sink.Replaying, Time: ev.Time, Position: &l.progress.Position,
 	}
+	if t.Plan.KeepsEntries() {
+		open := l.stream.Transaction()
+		id := open.ID()
+		origin.Transaction = &id
+	}
 	before := l.unit.Commands.Mark()
 	parent := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff)
 	for ev.Rows.Next() {

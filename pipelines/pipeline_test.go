@@ -54,6 +54,7 @@ func TestPipeline(t *testing.T) {
 		{"ManyTables", testManyTables},
 		{"NewTablesWhileCut", testNewTablesWhileCut},
 		{"JobsKilledAtEveryStep", testJobsKilledAtEveryStep},
+		{"ActsKilled", testActsKilled},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
 		runParts(

@@ -55,7 +55,9 @@ func (l *loop) rebuildUnknown(n tableName, reason string) error {
 	job := l.reconcileJob(reason)
 	job.NeedsSchema = true
 	job.MissedFrom = l.missedFrom(t)
-	t.Restart(job)
+	if err := l.restart(t, job); err != nil {
+		return err
+	}
 	t.Fault = nil
 	l.log.Warn().Stringer("table", n).Str("reason", reason).
 		Msg("the columns of a table are not known; the table is read again")
@@ -108,6 +110,9 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 		t.Job = job
 		if err = query.CheckKey(schema, jobs.Order(schema, plan)); err != nil {
 			err = l.quarantine(t, err)
+			break
+		}
+		if err = l.makeGapOfEntries(t, job.MissedFrom); err != nil {
 			break
 		}
 		err = t.save(&l.unit, l.config.Name)

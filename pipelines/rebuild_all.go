@@ -93,6 +93,9 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 				old.all[name].drop(&l.unit, l.config.Name)
 			}
 		}
+		if err := l.makeGapByRebuild(stored.Position.String(), old); err != nil {
+			return err
+		}
 		for name := range old.unmapped {
 			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
 			l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+name)

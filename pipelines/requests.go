@@ -115,10 +115,13 @@ func (l *loop) backfill(n tableName) error {
 	t := l.tables.all[n.String()]
 	if t.Fault != nil || t.Job.NeedsSchema {
 		t.mismatched = nil
-		return l.rebuildUnknown(n, "backfill")
+		return l.rebuildUnknown(n, reasonBackfill)
 	}
-	return l.redefine(t, t.definition, l.reconcileJob("backfill"))
+	return l.redefine(t, t.definition, l.reconcileJob(reasonBackfill))
 }
+
+// reasonBackfill is the reason of a job that a user has requested.
+const reasonBackfill = "backfill"
 
 // Job is a job of a table, or a search for rows, as users see it.
 type Job struct {

@@ -287,7 +287,7 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	}
 	if rule.OnTruncate == transform.RemoveKeys {
 		// The table is empty, and so is what the sink holds of it.
-		if err := l.closeGapsOf(t.FullName(), l.gaps.Last); err != nil {
+		if err := l.closeGapsOf(t.FullName(), l.gaps.Last, false); err != nil {
 			return err
 		}
 	}
@@ -466,10 +466,18 @@ func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error
 	if t.Fault != nil { // the statement may have removed the cause
 		job = l.reconcileJob("leaving quarantine")
 		job.MissedFrom, t.Fault = l.missedFrom(t), nil
+		if err := l.makeGapOfEntries(t, job.MissedFrom); err != nil {
+			return err
+		}
 	}
-	t.Restart(job)
+	if err := l.restart(t, job); err != nil {
+		return err
+	}
 	if t.Keys != nil && schema != before { // the keys may be those of other columns
-		t.Restart(l.reconcileJob("an ALTER while rows were read by their keys"))
+		job = l.reconcileJob("an ALTER while rows were read by their keys")
+		if err := l.restart(t, job); err != nil {
+			return err
+		}
 	}
 	return t.save(&l.unit, l.config.Name)
 }

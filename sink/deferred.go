@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 	"rowfall/transform"
 )
@@ -16,7 +17,10 @@ type resolver func(r *resolution, d *transform.Deferred) error
 
 // resolvers has the resolver of each kind. To add a kind, add a constant to package transform and
 // an entry here.
-var resolvers = map[transform.DeferredKind]resolver{}
+var resolvers = map[transform.DeferredKind]resolver{
+	transform.DeferredStreamID: resolveStreamID,
+	transform.DeferredPublish:  resolvePublish,
+}
 
 // resolution resolves the deferred commands of one unit. Its state is what the sink holds, changed
 // by the deferred commands that were resolved before. Reader is all that it needs of a sink.
@@ -26,6 +30,12 @@ type resolution struct {
 	pipeline string
 	out      *transform.Commands
 	sets     map[string]*stagedSet // by key
+	// index is the index of the present deferred command in the unit.
+	index int
+	// streams holds the last ids of streams, by key.
+	streams map[string]keyspace.StreamID
+	// lastMessages holds the indexes of the messages to send, by channel and row.
+	lastMessages map[message]int
 }
 
 // stagedSet is a stored set as it is after the deferred commands that were resolved.
@@ -42,6 +52,7 @@ func (e *Encoder) Resolve(ctx context.Context, reader Reader, u *Unit) error {
 	}
 	r := resolution{
 		ctx: ctx, reader: reader, pipeline: e.name, sets: make(map[string]*stagedSet),
+		streams: make(map[string]keyspace.StreamID), lastMessages: lastMessages(&u.Commands),
 	}
 	return u.Commands.Resolve(func(d *transform.Deferred, out *transform.Commands) error {
 		resolve := resolvers[d.Kind]
@@ -50,7 +61,9 @@ func (e *Encoder) Resolve(ctx context.Context, reader Reader, u *Unit) error {
 				"please report it", d.Key, d.Kind)
 		}
 		r.out = out
-		return resolve(&r, d)
+		err := resolve(&r, d)
+		r.index++
+		return err
 	})
 }
 

@@ -43,6 +43,8 @@ type Origin struct {
 	// the number of the change among the mapped rows of the transaction, from 1.
 	Position *binlog.Position
 	Row      int
+	// Transaction names the change's transaction, nil for a load.
+	Transaction *binlog.TransactionID
 }
 
 // rowChange is a change as the outputs of a plan see it.
@@ -55,6 +57,23 @@ type rowChange struct {
 	// change, nil if the sink must not hold it. They are Before and After unless `where` rejects a
 	// row.
 	old, new *binlog.Row
+	// accepted is Before if `where` accepts it, in every mode, nil otherwise. It is set only for
+	// outputs that act once per change.
+	accepted *binlog.Row
+}
+
+// visibleOp returns the change as seen through `where`: a row that begins to match is inserted, a
+// row that ceases to match is deleted. ok is false if neither image matches.
+func (ch *rowChange) visibleOp() (op binlog.Op, ok bool) {
+	switch {
+	case ch.new == nil && ch.accepted == nil:
+		return op, false
+	case ch.new == nil:
+		return binlog.Delete, true
+	case ch.accepted == nil:
+		return binlog.Insert, true
+	}
+	return binlog.Update, true
 }
 
 // sameColumns reports whether columns have the same values in the old and the new row, neither of

@@ -57,6 +57,11 @@ const (
 	verbSRem = "$4\r\nSREM\r\n"
 	verbZAdd = "$4\r\nZADD\r\n"
 	verbZRem = "$4\r\nZREM\r\n"
+
+	verbRPush = "$5\r\nRPUSH\r\n"
+	verbLPush = "$5\r\nLPUSH\r\n"
+	verbLTrim = "$5\r\nLTRIM\r\n"
+	verbXAdd  = "$4\r\nXADD\r\n"
 )
 
 var errTooLong = errors.New("is larger than 512 MiB, the most that Redis accepts")

@@ -28,6 +28,7 @@ func (c *compiler) outputs() error {
 			continue
 		}
 		c.plan.outputs = append(c.plan.outputs, o)
+		c.plan.acts = c.plan.acts || o.emitter != nil
 	}
 	return errors.Join(faults...)
 }
@@ -50,7 +51,10 @@ func (c *compiler) outputFault(w *Output, i int, err error) error {
 
 // output compiles one entry of the write list.
 func (c *compiler) output(w *Output) (output, error) {
-	o := output{kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull, view: c.view}
+	o := output{
+		kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull, view: c.view,
+		snapshot: w.Snapshot,
+	}
 	kind := w.Kind.row()
 	if kind == nil {
 		return o, errNoKind()

@@ -15,12 +15,16 @@ import (
 //
 // Templates are compared by the texts that they can print: {id} of an integer prints digits, {name}
 // of a text prints anything. Outputs of one kind that write fields or members may share a key if
-// their fields or members cannot be equal.
+// their fields or members cannot be equal. Outputs of one kind that acts once per change may share a
+// key: its entries belong to no row. A channel is no key.
 func Conflicts(plans []*Plan) error {
 	var all []ownedOutput
 	index := prefixIndex{byPrefix: make(map[string][]int)}
 	for _, p := range plans {
 		for i := range p.outputs {
+			if p.outputs[i].kind.RedisType() == "" {
+				continue
+			}
 			index.add(p.outputs[i].key.Prefix(), len(all))
 			all = append(all, ownedOutput{&p.outputs[i], p.table.Name, p.table.FullName()})
 		}

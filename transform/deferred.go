@@ -2,11 +2,22 @@ package transform
 
 import (
 	"errors"
+	"iter"
 	"slices"
 )
 
 // DeferredKind is the kind of a deferred command. It decides which commands the sink makes of it.
 type DeferredKind uint8
+
+// The kinds of deferred commands.
+const (
+	// DeferredStreamID is the id of an entry of the stream Key, the second word of an XADD. It is
+	// the id after the stream's last one, or Number if that is greater.
+	DeferredStreamID DeferredKind = iota + 1
+	// DeferredPublish is the message Member to the channel Key about Row. Of several messages in a
+	// unit with the same channel and row, only the last is sent.
+	DeferredPublish
+)
 
 // Deferred is a command that needs state stored in the sink to become bytes. A plan knows only the
 // row, so that it appends the deferred command with Commands.Defer. The sink turns deferred
@@ -20,6 +31,8 @@ type Deferred struct {
 	Key, Member []byte
 	// Row identifies the row among all rows that may refer to Key and Member.
 	Row []byte
+	// Number is milliseconds since 1970, for DeferredStreamID.
+	Number int64
 }
 
 // splice is a deferred command at its place among the bytes of Commands.
@@ -27,6 +40,7 @@ type splice struct {
 	offset int // in Commands.Bytes
 	kind   DeferredKind
 	begins bool
+	number int64
 	// The texts of key, member and row begin at text in Commands.texts, one after the other.
 	text, key, member, row int // member is -1 for nil
 }
@@ -36,7 +50,7 @@ func (s *splice) textEnd() int { return s.text + s.key + max(s.member, 0) + s.ro
 // Defer appends a deferred command. It copies the texts of d.
 func (u *Commands) Defer(d *Deferred) {
 	s := splice{
-		offset: len(u.Bytes), kind: d.Kind, begins: d.Begins,
+		offset: len(u.Bytes), kind: d.Kind, begins: d.Begins, number: d.Number,
 		text: len(u.texts), key: len(d.Key), member: len(d.Member), row: len(d.Row),
 	}
 	if d.Member == nil {
@@ -47,6 +61,25 @@ func (u *Commands) Defer(d *Deferred) {
 	u.Count++
 }
 
+// deferPart appends a deferred word of the command that is being appended. The resolver appends the
+// word as a bulk string and adds 1 to Count, for the command.
+func (u *Commands) deferPart(d *Deferred) {
+	u.Count-- // startCommand has counted the command, and Defer counts it once more
+	u.Defer(d)
+}
+
+// Deferred iterates over the deferred commands, in their order. The texts of a command are valid
+// until the commands change.
+func (u *Commands) Deferred() iter.Seq2[int, Deferred] {
+	return func(yield func(int, Deferred) bool) {
+		for i := range u.deferred {
+			if !yield(i, u.at(i)) {
+				return
+			}
+		}
+	}
+}
+
 // HasDeferred reports whether there are deferred commands, which Resolve must replace before Bytes
 // is complete.
 func (u *Commands) HasDeferred() bool { return len(u.deferred) > 0 }
@@ -55,7 +88,9 @@ func (u *Commands) HasDeferred() bool { return len(u.deferred) > 0 }
 func (u *Commands) at(i int) Deferred {
 	s := &u.deferred[i]
 	text := u.texts[s.text:s.textEnd()]
-	d := Deferred{Kind: s.kind, Begins: s.begins, Key: text[:s.key:s.key]}
+	d := Deferred{
+		Kind: s.kind, Begins: s.begins, Number: s.number, Key: text[:s.key:s.key],
+	}
 	text = text[s.key:]
 	if s.member >= 0 {
 		d.Member, text = text[:s.member:s.member], text[s.member:]

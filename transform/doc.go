@@ -19,7 +19,8 @@
 //   - change.go, plan.go, output.go: from a change to the outputs, and from an output to the
 //     location of a row. Each calls the next.
 //   - hash.go, shared_hash.go, json.go, string.go, set.go, sorted_set.go: the writer of each kind
-//     of output. Writers use fields.go for the fields of a row, and content.go for values.
+//     of output. list.go, stream.go, publish.go: the emitters of the kinds that act once per
+//     change. Both use fields.go for the fields of a row, and content.go for values.
 //   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved,
 //     and commands that need stored state to become bytes.
 //   - expectation.go, location.go: what the sink must hold for a row, and which row a key is of.
@@ -49,6 +50,9 @@
 //     a row that is incomplete, they give the complete row. After a stretch of history is applied
 //     to newer data, the result is the newer data again.
 //   - A change that fails leaves Commands as it was.
+//   - A kind that acts once per change has one effect for each Append of a change that `where` lets
+//     through, in every mode; none with Origin.Replay, and with Origin.Load only with `snapshot: true`.
+//     So the caller appends each change once.
 //
 // # Decisions
 //
@@ -63,6 +67,8 @@
 //     outputs that could write the same key are a conflict.
 //   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
 //   - A score that is NULL, or a date with a zero year, month or day, follows when_null.
+//   - Outputs of one kind that acts once per change (list, stream) may share keys with each other, of
+//     the same or another table.
 //
-// Not implemented yet: ttl, mask, members shared by rows, nested documents, lists and streams.
+// Not implemented yet: ttl, mask, members shared by rows, nested documents.
 package transform

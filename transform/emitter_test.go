@@ -15,7 +15,9 @@ const logKind OutputKind = 200
 // logWriter appends a line with everything that it is told of a change.
 type logWriter struct{}
 
-func (logWriter) emit(u *Commands, _ *scratch, ch *rowChange, key []byte) error {
+func (logWriter) emit(
+	u *Commands, _ *scratch, ch *rowChange, op binlog.Op, row *binlog.Row, key []byte,
+) error {
 	image := func(r *binlog.Row) string {
 		if r == nil {
 			return "-"
@@ -23,16 +25,17 @@ func (logWriter) emit(u *Commands, _ *scratch, ch *rowChange, key []byte) error 
 		text, _ := r.AppendText(nil, 1)
 		return string(text)
 	}
-	u.Append([]byte("RPUSH"), key, fmt.Appendf(nil, "%s %s>%s %s>%s %s load=%t replay=%t %d %s:%d",
-		ch.Op, image(ch.Before), image(ch.After), image(ch.old), image(ch.new), ch.mode,
-		ch.Load, ch.Replay, ch.Time, ch.Position.File, ch.Row))
+	u.Append([]byte("RPUSH"), key, fmt.Appendf(nil,
+		"%s %s>%s as %s %s>%s of %s, %s load=%t %d %s:%d",
+		ch.Op, image(ch.Before), image(ch.After), op, image(ch.accepted), image(ch.new), image(row),
+		ch.mode, ch.Load, ch.Time, ch.Position.File, ch.Row))
 	return nil
 }
 
 func registerLog(t *testing.T) {
 	before := kinds
 	kinds = append(slices.Clone(kinds), Kind{
-		Number: logKind, Keyword: "log", RedisType: "list",
+		Number: logKind, Keyword: "log", RedisType: "list", Settings: []Setting{snapshotSetting},
 		compile: func(_ *compiler, _ *Output, o *output) error {
 			o.emitter = logWriter{}
 			return nil
@@ -63,6 +66,7 @@ func TestEmitter(t *testing.T) {
 	}
 	var plans []*Plan
 	for _, name := range []string{"a", "b"} {
+		mapping.Tables[0].Write[0].Snapshot = name == "b"
 		p, err := Compile(mapping, table(name))
 		if err != nil {
 			t.Fatal(err)
@@ -77,42 +81,48 @@ func TestEmitter(t *testing.T) {
 		!p.IsLocatedBy(0, nil) || len(p.LocationColumns()[0]) > 0 {
 		t.Error("keys belong to the output")
 	}
+	if p.ActsOnLoad() || !plans[1].ActsOnLoad() || !p.MayWrite(0, []byte("log")) {
+		t.Error("what the plans write is not what the mapping has")
+	}
 	row := func(v string) *binlog.Row {
 		r := new(binlog.Row)
 		r.SetText(binlog.NewTextLayout(p.Table()), [][]byte{[]byte("7"), []byte(v)})
 		return r
 	}
-	origin := Origin{Replay: true, Time: 5, Position: &binlog.Position{File: "b.1"}, Row: 3}
+	origin := Origin{Time: 5, Position: &binlog.Position{File: "b.1"}, Row: 3}
+	replay := origin
+	replay.Replay = true
+	update := func(before, after string) binlog.Change {
+		return binlog.Change{Op: binlog.Update, Before: row(before), After: row(after)}
+	}
+	load := binlog.Change{Op: binlog.Insert, After: row("y")}
 	for _, c := range []struct {
+		plan   int
 		change binlog.Change
 		mode   Mode
 		origin Origin
 		want   string
 	}{
+		{0, update("x", "y"), Delta, origin, "update x>y as update x>y of y, delta load=false 5 b.1:3"},
 		{
-			binlog.Change{Op: binlog.Update, Before: row("x"), After: row("y")},
-			Delta, origin,
-			"update x>y x>y delta load=false replay=true 5 b.1:3",
+			0, update("x", "gone"), Replace, origin,
+			"update x>gone as delete x>- of x, replace load=false 5 b.1:3",
 		},
 		{
-			binlog.Change{Op: binlog.Update, Before: row("x"), After: row("gone")},
-			Replace, origin,
-			"update x>gone x>- replace load=false replay=true 5 b.1:3",
+			0, update("gone", "y"), FullRow, origin,
+			"update gone>y as insert ->y of y, full row load=false 5 b.1:3",
 		},
+		{0, update("gone", "gone"), Delta, origin, ""},
+		{0, update("x", "y"), FullRow, replay, ""},
+		{0, load, FullRow, Origin{Load: true, Position: &binlog.Position{}}, ""},
 		{
-			binlog.Change{Op: binlog.Insert, After: row("y")},
-			FullRow,
+			1, load, FullRow,
 			Origin{Load: true, Position: &binlog.Position{}},
-			"insert ->y ->y full row load=true replay=false 0 :0",
-		},
-		{
-			binlog.Change{Op: binlog.Update, Before: row("gone"), After: row("gone")},
-			Delta, origin,
-			"",
+			"insert ->y as insert ->y of y, full row load=true 0 :0",
 		},
 	} {
 		var u Commands
-		if err := p.Append(&u, &c.change, c.mode, c.origin); err != nil {
+		if err := plans[c.plan].Append(&u, &c.change, c.mode, c.origin); err != nil {
 			t.Fatal(err)
 		}
 		if got := string(u.Bytes); strings.Contains(got, "RPUSH") != (c.want != "") ||

@@ -3,11 +3,14 @@ package transform_test
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"rowfall/binlog"
+	"rowfall/replication/resp"
 	"rowfall/transform"
 )
 
@@ -71,7 +74,15 @@ func indent(mode, commands string) string {
 
 func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) string {
 	var u transform.Commands
-	err := p.Append(&u, parseChange(t, p.Table(), line), m, transform.Origin{})
+	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:23")
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := transform.Origin{Time: 1764396072000123, Transaction: &id}
+	if load, ok := strings.CutPrefix(line, "load "); ok {
+		line, origin = "insert "+load, transform.Origin{Load: true}
+	}
+	err = p.Append(&u, parseChange(t, p.Table(), line), m, origin)
 	var re *transform.RowError
 	if errors.As(err, &re) {
 		if len(u.Bytes) != 0 || u.Count != 0 || u.Rows != 0 {
@@ -80,6 +91,9 @@ func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) s
 		return "error: " + err.Error() + "\n"
 	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Resolve(resolveAlone); err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
@@ -91,4 +105,16 @@ func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) s
 		t.Errorf("counted %d commands and %d rows for %d commands", u.Count, u.Rows, len(all))
 	}
 	return out.String()
+}
+
+// resolveAlone resolves the deferred commands of a change as a sink without data does.
+func resolveAlone(d *transform.Deferred, out *transform.Commands) error {
+	switch d.Kind {
+	case transform.DeferredStreamID:
+		out.Bytes = resp.AppendBulkString(out.Bytes, fmt.Sprintf("%d-0", d.Number))
+		out.Count++
+	case transform.DeferredPublish:
+		out.Append([]byte("PUBLISH"), d.Key, d.Member)
+	}
+	return nil
 }

@@ -94,6 +94,9 @@ var outputKinds = map[string]transform.OutputKind{
 	"string":     transform.String,
 	"set":        transform.Set,
 	"sorted_set": transform.SortedSet,
+	"list":       transform.List,
+	"stream":     transform.Stream,
+	"publish":    transform.Publish,
 }
 
 // parseMapping parses the tables section of a pipeline file. Entry i is at line i+1.
@@ -212,6 +215,16 @@ func parseOutput(t testing.TB, o *transform.Output, key string, value any) {
 		o.Member = value.(string)
 	case "score":
 		o.Score = value.(string)
+	case "message":
+		o.Message = value.(string)
+	case "max_len":
+		o.MaxLen = value.(int)
+	case "push":
+		if value == "left" {
+			o.Push = transform.PushLeft
+		}
+	case "snapshot":
+		o.Snapshot = value.(bool)
 	case "when_null":
 		if value == "skip" {
 			o.WhenNull = transform.NullSkip

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,7 +15,8 @@ type Kind struct {
 	Number OutputKind
 	// Keyword selects the kind in a pipeline file. Its value is the template of the key.
 	Keyword string
-	// RedisType is the type of the keys, as the command TYPE returns it.
+	// RedisType is the type of the keys, as the command TYPE returns it; empty for a kind that
+	// writes no keys.
 	RedisType string
 	// Settings are those that the kind has besides CommonSettings.
 	Settings []Setting
@@ -54,6 +56,27 @@ var kinds = []Kind{
 		},
 		compile: compileSortedSet,
 	},
+	{
+		Number: List, Keyword: "list", RedisType: "list",
+		Settings: []Setting{
+			textSetting("value", ValueTemplate, true, valueOf), pushSetting, maxLenSetting,
+			snapshotSetting,
+		},
+		compile: compileList,
+	},
+	{
+		Number: Stream, Keyword: "stream", RedisType: "stream",
+		Settings: []Setting{maxLenSetting, snapshotSetting},
+		compile:  compileStream,
+	},
+	{
+		Number: Publish, Keyword: "publish",
+		Settings: []Setting{
+			textSetting("message", ValueTemplate, true,
+				func(w *Output) *string { return &w.Message }),
+		},
+		compile: compilePublish,
+	},
 }
 
 func valueOf(w *Output) *string  { return &w.Value }
@@ -92,6 +115,10 @@ const (
 	Expression
 	// Word is one of Setting.Words.
 	Word
+	// Number is a whole number.
+	Number
+	// Boolean is true or false. Get returns "true" or "".
+	Boolean
 )
 
 // Setting is a setting of an output besides its key.
@@ -114,6 +141,56 @@ func textSetting(name string, f Form, required bool, field func(*Output) *string
 		get: func(w *Output) string { return *field(w) },
 		set: func(w *Output, text string) error { *field(w) = text; return nil },
 	}
+}
+
+// maxLenSetting limits the length of a list or a stream.
+var maxLenSetting = Setting{
+	Name: "max_len", Form: Number,
+	get: func(w *Output) string {
+		if w.MaxLen == 0 {
+			return ""
+		}
+		return strconv.Itoa(w.MaxLen)
+	},
+	set: func(w *Output, text string) error {
+		n, err := strconv.Atoi(strings.ReplaceAll(text, "_", ""))
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q: want a whole number above 0; "+
+				"remove max_len to keep every entry", text)
+		}
+		w.MaxLen = n
+		return nil
+	},
+}
+
+// pushSetting is the end of a list to which values are added.
+var pushSetting = Setting{
+	Name: "push", Form: Word, Words: []string{"right", "left"},
+	get: func(w *Output) string {
+		if w.Push == PushLeft {
+			return "left"
+		}
+		return ""
+	},
+	set: func(w *Output, text string) error {
+		w.Push = PushRight
+		if text == "left" {
+			w.Push = PushLeft
+		}
+		return nil
+	},
+}
+
+// snapshotSetting makes an initial load act on each row.
+var snapshotSetting = Setting{
+	Name: "snapshot", Form: Boolean,
+	get: func(w *Output) string {
+		if w.Snapshot {
+			return "true"
+		}
+		return ""
+	},
+	set: func(w *Output, text string) error { w.Snapshot = text == "true"; return nil },
 }
 
 // Get returns the text of the setting in an output, "" if the output does not have it.

@@ -20,8 +20,11 @@ func TestKinds(t *testing.T) {
 		}
 		for _, s := range slices.Concat(k.Settings, CommonSettings()) {
 			text := "1"
-			if s.Form == Word {
+			switch s.Form {
+			case Word:
 				text = s.Words[len(s.Words)-1]
+			case Boolean:
+				text = "true"
 			}
 			var w Output
 			if got := s.Get(&w); got != "" {

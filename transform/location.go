@@ -28,6 +28,20 @@ func (p *Plan) Outputs() int { return len(p.outputs) }
 // removed. Other outputs write once for each change; no key belongs to them.
 func (p *Plan) HoldsRows(output int) bool { return p.outputs[output].emitter == nil }
 
+// ActsOnLoad reports whether an output acts once on each row that the initial load reads. Then no
+// row may be appended twice by a load.
+func (p *Plan) ActsOnLoad() bool {
+	return slices.ContainsFunc(p.outputs, func(o output) bool { return o.snapshot })
+}
+
+// KeepsEntries reports whether an output keeps an entry for each change, in a list or a stream. Such
+// an entry is missing for ever if the change is not applied.
+func (p *Plan) KeepsEntries() bool {
+	return slices.ContainsFunc(p.outputs, func(o output) bool {
+		return o.kind == List || o.kind == Stream
+	})
+}
+
 // OutputKind returns the type of value that an output writes.
 func (p *Plan) OutputKind(output int) OutputKind { return p.outputs[output].kind }
 
@@ -41,6 +55,12 @@ func (p *Plan) HasMembers(output int) bool { return p.outputs[output].member != 
 func (p *Plan) OwnsKey(output int, key []byte) bool {
 	o := &p.outputs[output]
 	return o.emitter == nil && o.key.Match(key) && !bytes.HasPrefix(key, []byte(reservedPrefix))
+}
+
+// MayWrite reports whether an output may write to a key, whether or not the key belongs to it.
+func (p *Plan) MayWrite(output int, key []byte) bool {
+	o := &p.outputs[output]
+	return o.kind.RedisType() != "" && o.key.Match(key)
 }
 
 // OwnsMember reports whether an output, whose rows are fields or members, writes a member of a key

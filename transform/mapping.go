@@ -87,6 +87,18 @@ const (
 	String
 	Set
 	SortedSet
+	List
+	Stream
+	Publish
+)
+
+// Push is the end of a list to which values are added.
+type Push uint8
+
+// The ends. The zero value is the default.
+const (
+	PushRight Push = iota
+	PushLeft
 )
 
 // WhenNull is the policy for a NULL in a key, field, member or score.
@@ -103,18 +115,26 @@ const (
 // Output is one entry of a table's write list.
 type Output struct {
 	Kind OutputKind
-	// Key is the key's template; required.
+	// Key is the key's template; required. For Publish it is the template of the channel.
 	Key string
 	// Field is the template of a field in a hash that rows share; empty gives each row a hash.
 	Field string
-	// Value is the template of the value of a string, or of a field in a shared hash. For the
-	// latter, empty means the row as JSON.
+	// Value is the template of the value of a string, of a value in a list, or of a field in a
+	// shared hash. For the latter, empty means the row as JSON.
 	Value string
 	// Member is the template of a set's or sorted set's member.
 	Member string
 	// Score is the score of a sorted set's member: the name of a column, or an expression.
 	Score    string
 	WhenNull WhenNull
+	// Message is the template of the message of Publish.
+	Message string
+	// MaxLen is how many entries a list or a stream keeps; 0 keeps all.
+	MaxLen int
+	// Push is the end of a list to which values are added.
+	Push Push
+	// Snapshot makes a list or a stream act on each row that the initial load of a table reads.
+	Snapshot bool
 	// Path and Line are the YAML path and the line of the output: tables."shop.users".write[1].
 	Path string
 	Line int

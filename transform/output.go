@@ -36,10 +36,11 @@ type writer interface {
 // emitter is the writer of a kind that acts once for each change, such as an entry in a log. What
 // it has written belongs to no row: it is never changed, removed or compared.
 type emitter interface {
-	// emit appends the commands of a change. key is that of the new row, or of the old row if there
-	// is no new one. A row that was read (ch.Load) and a change that may be repeated (ch.Replay)
-	// are offered, too.
-	emit(u *Commands, s *scratch, ch *rowChange, key []byte) error
+	// emit appends the commands of a change. op is the change as seen through `where`, row is the
+	// new row, or the old row of a Delete, and key is the key that row leads to.
+	emit(
+		u *Commands, s *scratch, ch *rowChange, op binlog.Op, row *binlog.Row, key []byte,
+	) error
 }
 
 // output is a compiled entry of a table's write list: it finds the location of each row, where its
@@ -52,6 +53,8 @@ type output struct {
 	// Either writer or emitter is set.
 	writer  writer
 	emitter emitter
+	// snapshot is set if the emitter also acts on the rows of an initial load.
+	snapshot bool
 	// key is the key's template. member is the template of a shared hash's field, or of the member
 	// of a set or sorted set; nil means that the row owns its key.
 	key, member *template.Template
@@ -145,20 +148,23 @@ func (o *output) replace(u *Commands, s *scratch, ch *rowChange) error {
 	return o.writer.put(u, s, ch, at.location, false)
 }
 
-// emit appends the commands that a change makes of an output that acts once for each change.
+// emit appends the commands that a change makes of an output that acts once per change. A change
+// that the sink may have seen before (ch.Replay) makes none. A row that was read (ch.Load) did not
+// change, so it makes none unless the output asks for that.
 func (o *output) emit(u *Commands, s *scratch, ch *rowChange) error {
-	row := ch.new
-	if row == nil {
-		row = ch.old
-	}
-	if row == nil {
+	op, ok := ch.visibleOp()
+	if !ok || ch.Replay || ch.Load && !o.snapshot {
 		return nil
+	}
+	row := ch.new
+	if op == binlog.Delete {
+		row = ch.accepted
 	}
 	var at image
 	if err := o.locateNew(s, row, &at); err != nil || !at.present {
 		return err
 	}
-	return o.emitter.emit(u, s, ch, at.key)
+	return o.emitter.emit(u, s, ch, op, row, at.key)
 }
 
 var (

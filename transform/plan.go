@@ -24,6 +24,7 @@ type Plan struct {
 	fields    *fields
 	outputs   []output
 	warnings  []*MappingError
+	acts      bool // an output acts once per change
 
 	scratch scratch
 }
@@ -101,12 +102,14 @@ func (p *Plan) append(u *Commands, ch *rowChange) error {
 // filter removes the rows that `where` rejects from the change. In mode FullRow the old row stays:
 // the sink may hold it although `where` rejects it, and then the commands must remove it.
 func (p *Plan) filter(ch *rowChange) error {
-	if ch.old != nil && ch.mode == Delta {
+	if ch.old != nil && (ch.mode == Delta || p.acts && !ch.Replay) {
 		ok, err := p.accepts(ch.old)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if !ok {
+		case ok:
+			ch.accepted = ch.old
+		case ch.mode == Delta:
 			ch.old = nil
 		}
 	}

@@ -10,8 +10,8 @@ import (
 type scratch struct {
 	change rowChange // the present change; here because a variable would be allocated for each row
 
-	oldLocation, newLocation, score []byte
-	oldComputed, newComputed        computedValues
+	oldLocation, newLocation, score, message []byte
+	oldComputed, newComputed                 computedValues
 	// changed and nulled are the fields that a delta sets and removes.
 	changed, nulled []int
 	expression      expression.Scratch
@@ -35,9 +35,9 @@ func (s *scratch) begin(c *binlog.Change, m Mode, o Origin) *rowChange {
 // release drops the references to the change, and the buffers that a huge row has made large.
 func (s *scratch) release() {
 	ch := &s.change
-	ch.Change, ch.Position, ch.old, ch.new = nil, nil, nil, nil
+	*ch = rowChange{}
 	for _, b := range [...]*[]byte{
-		&s.oldLocation, &s.newLocation, &s.score, &s.oldComputed.text, &s.newComputed.text,
+		&s.oldLocation, &s.newLocation, &s.score, &s.message, &s.oldComputed.text, &s.newComputed.text,
 	} {
 		if cap(*b) > maxKeptScratch {
 			*b = nil

@@ -103,8 +103,46 @@ func TestParseFaults(t *testing.T) {
 			"write[0].member: is not a key here",
 		},
 		{
-			"later output", `"shop.*": {}`, `"shop.*": {write: [{list: l}]}`,
-			"write[0].list: is not available in this version",
+			"later option of a list", `"shop.*": {}`, `"shop.*": {write: [{list: l, ttl: 3d}]}`,
+			"write[0].ttl: is not available in this version",
+		},
+		{
+			"list without a value", `"shop.*": {}`, `"shop.*": {write: [{list: l}]}`,
+			`x.yaml:5: tables."shop.*".write[0]: a list output needs value`,
+		},
+		{
+			"empty list", `"shop.*": {}`, `"shop.*": {write: [{list: l, value: v, max_len: 0}]}`,
+			`x.yaml:5: tables."shop.*".write[0].max_len: "0": want a whole number above 0; ` +
+				`remove max_len to keep every entry`,
+		},
+		{
+			"length is no number", `"shop.*": {}`, `"shop.*": {write: [{stream: s, max_len: 5k}]}`,
+			`write[0].max_len: "5k": want a whole number above 0`,
+		},
+		{
+			"length is a list", `"shop.*": {}`, `"shop.*": {write: [{stream: s, max_len: [5]}]}`,
+			`write[0].max_len: want text, found a list`,
+		},
+		{
+			"no end of a list", `"shop.*": {}`, `"shop.*": {write: [{list: l, value: v, push: up}]}`,
+			`x.yaml:5: tables."shop.*".write[0].push: "up": want right, left`,
+		},
+		{
+			"snapshot is no boolean", `"shop.*": {}`, `"shop.*": {write: [{stream: s, snapshot: 1}]}`,
+			`x.yaml:5: tables."shop.*".write[0].snapshot: want true or false`,
+		},
+		{
+			"no message", `"shop.*": {}`, `"shop.*": {write: [{publish: c}]}`,
+			`x.yaml:5: tables."shop.*".write[0]: a publish output needs message`,
+		},
+		{
+			"value of a stream", `"shop.*": {}`, `"shop.*": {write: [{stream: s, value: v}]}`,
+			`x.yaml:5: tables."shop.*".write[0].value: is not a key here`,
+		},
+		{
+			"channel with a snapshot", `"shop.*": {}`,
+			`"shop.*": {write: [{publish: c, message: m, snapshot: true}]}`,
+			`x.yaml:5: tables."shop.*".write[0].snapshot: is not a key here`,
 		},
 		{
 			"later option", `"shop.*": {}`, `"shop.*": {write: [{hash: h, ttl: 3d}]}`,
@@ -415,12 +453,12 @@ sink:
 	want := []string{
 		`x.yaml:3: source.mysql.addresses[0]: "nowhere": want host:port, or the path of a socket`,
 		`x.yaml:5: tables."shop.*".write[0]: want exactly one of hash, json, ` +
-			`string, set, sorted_set`,
+			`string, set, sorted_set, list, stream, publish`,
 		`x.yaml:5: tables."shop.*".write[0].member: is not a key here`,
 		`x.yaml:5: tables."shop.*".write[1]: want exactly one of hash, json, ` +
-			`string, set, sorted_set`,
+			`string, set, sorted_set, list, stream, publish`,
 		`x.yaml:5: tables."shop.*".write[2]: want a mapping (name: value), found text`,
-		`x.yaml:5: tables."shop.*".write[3].list: is not available in this version yet; remove it`,
+		`x.yaml:5: tables."shop.*".write[3]: a list output needs value`,
 		`x.yaml:6: tables."shop.t".write[1].member: is empty; write its value, or remove the key`,
 		`x.yaml:6: tables."shop.t".where: in "a = 1": this is SQL; in an expression ` +
 			`write == (not =) (at character 3 of the expression)`,

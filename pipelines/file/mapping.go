@@ -2,6 +2,7 @@ package file
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -103,13 +104,8 @@ func readOutput(v value) transform.Output {
 			settings = k.Settings
 		}
 	}
-	missing := notYetOutputs()
-	s.notYet(missing...)
-	isMissing := slices.ContainsFunc(s.keys, func(key string) bool {
-		return slices.Contains(laterKinds, key) && slices.Contains(missing, key)
-	})
-	// Kinds that are not implemented, and values that are not mappings, were reported above.
-	if found != 1 && (found > 1 || !isMissing) && v.node.Kind == yaml.MappingNode {
+	s.notYet(notYetSettings()...)
+	if found != 1 && v.node.Kind == yaml.MappingNode { // other values were reported above
 		v.errorf("want exactly one of %s", strings.Join(transform.Keywords(), ", "))
 	}
 	for _, setting := range slices.Concat(settings, transform.CommonSettings()) {
@@ -128,6 +124,7 @@ func readSetting(v value, setting transform.Setting, o *transform.Output) {
 		return
 	}
 	var text string
+	faults := len(v.doc.faults)
 	switch setting.Form {
 	case transform.Template, transform.ValueTemplate:
 		text = v.withColumns(inTemplate).nonEmptyText()
@@ -135,29 +132,31 @@ func readSetting(v value, setting transform.Setting, o *transform.Output) {
 		text = v.withColumns(inExpression).nonEmptyText()
 	case transform.Word:
 		text = v.oneOf(setting.Words...)
+	case transform.Number:
+		text = v.text()
+	case transform.Boolean:
+		text = strconv.FormatBool(v.boolean())
+	}
+	if len(v.doc.faults) > faults {
+		return
 	}
 	if err := setting.Set(o, text); err != nil {
 		v.errorf("%v", err)
 	}
 }
 
-// laterKinds and laterSettings are documented keys of outputs that may not be implemented yet.
-var (
-	laterKinds    = []string{"list", "stream", "publish"}
-	laterSettings = []string{
-		"message", "ttl", "ttl_jitter", "expire_at", "shared", "nest", "lookup", "json_native",
-		"max_len", "push", "snapshot",
-	}
-)
+// laterSettings are documented keys of outputs that may not be implemented yet.
+var laterSettings = []string{
+	"ttl", "ttl_jitter", "expire_at", "shared", "nest", "lookup", "json_native",
+}
 
-// notYetOutputs returns the keys of laterKinds and laterSettings that transform does not have.
-func notYetOutputs() []string {
-	known := transform.Keywords()
+// notYetSettings returns the keys of laterSettings that transform does not have.
+func notYetSettings() []string {
+	known := settingNames(transform.CommonSettings())
 	for _, k := range transform.Kinds() {
 		known = append(known, settingNames(k.Settings)...)
 	}
-	known = append(known, settingNames(transform.CommonSettings())...)
-	return slices.DeleteFunc(slices.Concat(laterKinds, laterSettings), func(key string) bool {
+	return slices.DeleteFunc(slices.Clone(laterSettings), func(key string) bool {
 		return slices.Contains(known, key)
 	})
 }

@@ -56,10 +56,18 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 	t.repeat = nil
 	e.takeBuffers(c)
 	c.compare, c.plan = t.Job.Compare, t.Plan.Clone()
+	if c.isOneUnit() {
+		c.limit = min(c.limit, unitRows)
+	}
 	c.reserved, c.bytes = c.limit, e.config.ChunkBytes/e.config.Parallel
 	c.dirtyBytes = e.config.DirtyKeyBytes
 	return c
 }
+
+// isOneUnit reports whether the chunk must be written in one unit. That is so if its rows are added
+// to a list or a stream: only the last unit of a chunk stores that its rows are written, so after a
+// crash between two units rows would be added twice.
+func (c *chunk) isOneUnit() bool { return !c.compare && c.plan.ActsOnLoad() }
 
 // errChunkFull ends the SELECT of a chunk whose rows exceed the chunk's share of memory.
 var errChunkFull = errors.New("chunk is full")
@@ -191,6 +199,9 @@ func (c *chunk) apply(ctx context.Context, e *Engine) error {
 			inUnit++
 		}
 		from, key = row.end, row.keyEnd
+		if c.isOneUnit() {
+			continue
+		}
 		flushed, err := e.host.FlushIfLarge(ctx, inUnit, unitRows)
 		if err != nil {
 			return err

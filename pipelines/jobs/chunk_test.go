@@ -3,6 +3,7 @@ package jobs
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -162,6 +163,45 @@ func TestLoadProgresses(t *testing.T) {
 	third := read(50)
 	if string(third.after[0]) != "40" || third.until != nil {
 		t.Errorf("continues after %q until %q", third.after, third.until)
+	}
+}
+
+// The rows of a chunk that are added to a list are written in one unit, together with the key of the
+// last of them. In a second unit, a crash before it would add the rows of the first unit twice. A
+// job that compares adds nothing.
+func TestLoadIntoList(t *testing.T) {
+	for _, compares := range []bool{false, true} {
+		w, tables := numbered(t, Config{Parallel: 1, ChunkRows: 10 * unitRows}, 1)
+		table, e := tables[0], w.engine
+		table.Plan = compile(t, `"db.*": {write: [{list: l, value: "{id}", snapshot: true}]}`,
+			table.Schema)
+		table.Job, table.nextRows = tablestate.Job{Compare: compares}, 10*unitRows
+		c := e.nextChunk(table)
+		c.table = table
+		if (c.limit == unitRows) == compares {
+			t.Errorf("the chunk has at most %d rows", c.limit)
+		}
+		const rows = 400
+		for id := range rows {
+			if err := c.Add(numberedRow(table, id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.result = query.ChunkResult{Rows: rows, Last: cellsOf(strconv.Itoa(rows - 1))}
+		before := len(w.sink.Units(0))
+		if err := c.apply(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		var added []int
+		for _, u := range w.sink.Units(before) {
+			if n := strings.Count(u.Commands, "RPUSH"); n > 0 {
+				added = append(added, n)
+			}
+		}
+		if want := []int{rows}; compares && len(added) > 0 ||
+			!compares && !slices.Equal(added, want) {
+			t.Errorf("compares: %v: the units add %d values, want %d", compares, added, want)
+		}
 	}
 }
 

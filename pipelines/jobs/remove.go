@@ -37,6 +37,9 @@ func (o Removal) Run(ctx context.Context, w Writer) (int, error) {
 // run removes what all outputs have written.
 func (r *removal) run(ctx context.Context) (int, error) {
 	for r.output = range r.plan.Outputs() {
+		if !r.plan.HoldsRows(r.output) {
+			continue
+		}
 		if err := r.removeOutput(ctx); err != nil {
 			return r.removed, fmt.Errorf("remove keys of %s: %w", r.plan.Table().FullName(), err)
 		}

@@ -92,6 +92,10 @@ func dump(t *testing.T, m *sinktest.Memory) string {
 			texts(1, read("SMEMBERS", key))
 		case "zset":
 			texts(2, read("ZRANGE", key, "0", "-1", "WITHSCORES"))
+		case "list":
+			texts(1, read("LRANGE", key, "0", "-1"))
+		case "stream":
+			texts(1, read("XRANGE", key, "-", "+"))
 		default:
 			content = []string{strconv.Quote(string(read("GET", key).Text))}
 		}

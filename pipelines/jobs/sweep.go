@@ -100,6 +100,7 @@ func (e *Engine) nextSweep(ctx context.Context, t *Table, ofKeys bool) (*sweep, 
 	c := s.cursor
 	if c.keys == "" {
 		c.keys, c.count = "0", firstScanCount
+		c.keysEnded = !t.Plan.HoldsRows(s.output)
 	}
 	for range sweepScans {
 		if c.isAtEnd() || len(s.locations) >= e.sweepLocations || s.size >= sweepBytes {

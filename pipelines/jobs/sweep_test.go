@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink/sinktest"
@@ -172,5 +173,41 @@ func TestKeyChangesWhileItIsScanned(t *testing.T) {
 		if got, want := dump(t, w.sink), fmt.Sprintf("%q string \"x\"\n", scanned); got != want {
 			t.Errorf("the sink holds %s, want %s", got, want)
 		}
+	})
+}
+
+// The entries of lists and streams belong to no row, so that neither a sweep nor the removal of a
+// table's keys touches them. A channel has no keys to scan.
+func TestEntriesStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := compile(t, `
+db.o:
+  write:
+    - publish: news
+      message: "{id}"
+    - list: list:{id}
+      value: "{id}"
+      snapshot: true
+    - hash: h:{id}
+    - stream: stream:{id}`, tableO)
+		w := newWorld(t, 1, Config{Parallel: 1, ChunkRows: 10}, plan)
+		w.execute("RPUSH", "list:2", "x")
+		w.execute("XADD", "stream:2", "5-0", "op", "insert")
+		w.execute("HSET", "h:2", "id", "2")
+		w.server.set(tableO, nil, cellsOf("1", "1"))
+		w.storedPosition = at(1)
+		w.stored["o"] = record{Job: tablestate.Job{Compare: true, Sweep: &tablestate.Sweep{}}}
+		w.start()
+		w.run()
+		want := sinktest.NewMemory("shop")
+		execute(t, want, "RPUSH", "list:2", "x")
+		execute(t, want, "XADD", "stream:2", "5-0", "op", "insert")
+		execute(t, want, "HSET", "h:1", "id", "1", "x", "1")
+		w.mustHold(want)
+		if _, err := (Removal{Plan: plan, Limit: 10}).Run(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		execute(t, want, "DEL", "h:1")
+		w.mustHold(want)
 	})
 }

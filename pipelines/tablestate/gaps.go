@@ -18,10 +18,14 @@ const (
 	// CauseCancel is a stretch whose changes a job should have brought, which was cancelled.
 	CauseCancel = "cancel"
 	// CauseQuarantine is a stretch in which an output of kind list or stream got no entries,
-	// because its table was in quarantine. CauseUnproved is a stretch of a history that could not
-	// be compared with the source's. No version writes these two yet; every version reads them.
+	// because its table was in quarantine, or because its columns were not known.
 	CauseQuarantine = "quarantine"
-	CauseUnproved   = "unproved"
+	// CauseLoad is an initial load that was not finished, so that an output of kind list or stream
+	// with `snapshot: true` has no entries for some rows.
+	CauseLoad = "load"
+	// CauseUnproved is a stretch of a history that could not be compared with the source's. No
+	// version writes it yet; every version reads it.
+	CauseUnproved = "unproved"
 )
 
 // MaxGaps limits the gaps of a pipeline and its stored skip requests together.
@@ -44,6 +48,9 @@ type Gap struct {
 	// All is set if Tables are all tables that were mapped when the gap was made, and no job has
 	// reconciled any of them since.
 	All bool `json:"all,omitempty"`
+	// Entries is set if only entries of lists and streams are missing. The rows of the tables are
+	// complete, or a job makes them so.
+	Entries bool `json:"entries,omitempty"`
 	// Reason gives details beyond Cause; empty without details.
 	Reason string `json:"reason,omitempty"`
 	// Time is when the gap was made, in microseconds since 1970.
@@ -66,10 +73,28 @@ func (g *Gaps) Add(gap Gap, tables []string) Gap {
 	return gap
 }
 
+// AddEntries adds a gap of missing entries. It replaces an earlier one with the same cause and the
+// same tables, and begins where that began, so that the number of such gaps stays small.
+func (g *Gaps) AddEntries(gap Gap, tables []string) Gap {
+	gap.Entries = true
+	tables = slices.Compact(slices.Sorted(slices.Values(tables)))
+	i := slices.IndexFunc(g.Open, func(o Gap) bool {
+		return o.Entries && o.Cause == gap.Cause && slices.Equal(o.Tables, tables)
+	})
+	if i >= 0 {
+		gap.From = g.Open[i].From
+		g.Open = slices.Delete(slices.Clone(g.Open), i, i+1)
+	}
+	return g.Add(gap, tables)
+}
+
 // CloseTable removes a table from the gaps with numbers up to upTo, and removes the gaps that then
-// concern no table. It reports whether it has changed any gap, and returns the removed gaps.
-func (g *Gaps) CloseTable(table string, upTo int) (changed bool, closed []Gap) {
-	return g.remove(func(gap *Gap, name string) bool { return name == table && gap.ID <= upTo })
+// concern no table. Gaps of missing entries are only included if entries is set. CloseTable reports
+// whether it has changed any gap, and returns the removed gaps.
+func (g *Gaps) CloseTable(table string, upTo int, entries bool) (changed bool, closed []Gap) {
+	return g.remove(func(gap *Gap, name string) bool {
+		return name == table && gap.ID <= upTo && (entries || !gap.Entries)
+	})
 }
 
 // Keep removes the tables for which keep returns false from all gaps. Its results are those of
@@ -97,10 +122,10 @@ func (g *Gaps) remove(from func(gap *Gap, table string) bool) (changed bool, clo
 	return changed, closed
 }
 
-// Concerns reports whether a gap with a number above after concerns a table.
+// Concerns reports whether rows of a table may be stale because of a gap with a number above after.
 func (g *Gaps) Concerns(table string, after int) bool {
 	return slices.ContainsFunc(g.Open, func(gap Gap) bool {
-		return gap.ID > after && slices.Contains(gap.Tables, table)
+		return gap.ID > after && !gap.Entries && slices.Contains(gap.Tables, table)
 	})
 }
 

@@ -29,17 +29,17 @@ func TestGaps(t *testing.T) {
 		t.Error("Concerns disregards the number of the gap")
 	}
 	// A job that began before the second gap closes the first one only.
-	if changed, closed := g.CloseTable("shop.a", 1); !changed || len(closed) != 0 {
+	if changed, closed := g.CloseTable("shop.a", 1, true); !changed || len(closed) != 0 {
 		t.Errorf("closing a table: %v, %+v", changed, closed)
 	}
 	if seen := g.Visible(); !slices.Equal(seen[0].Tables, []string{"shop.b", "shop.c"}) ||
 		len(seen) != 2 {
 		t.Errorf("after shop.a was reconciled, users see %+v", seen)
 	}
-	if changed, closed := g.CloseTable("shop.a", 1); changed || len(closed) != 0 {
+	if changed, closed := g.CloseTable("shop.a", 1, true); changed || len(closed) != 0 {
 		t.Errorf("closing it again: %v, %+v", changed, closed)
 	}
-	if _, closed := g.CloseTable("shop.a", 2); len(closed) != 1 || closed[0].ID != 2 {
+	if _, closed := g.CloseTable("shop.a", 2, true); len(closed) != 1 || closed[0].ID != 2 {
 		t.Errorf("the second gap is not closed: %+v", closed)
 	}
 	// Tables that are dropped count as closed.
@@ -128,7 +128,7 @@ func FuzzGaps(f *testing.F) {
 			}
 			g.Visible()
 			g.Keep(func(name string) bool { return len(name)%2 == 0 })
-			g.CloseTable("shop.t", g.Last)
+			g.CloseTable("shop.t", g.Last, true)
 			closed := mustEncode(t, tablestate.EncodeGaps, &g)
 			if _, err := tablestate.DecodeGaps(closed); err != nil {
 				t.Errorf("after closing tables: %v", err)
