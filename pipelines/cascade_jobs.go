@@ -9,9 +9,10 @@ import (
 	"rowfall/sink"
 )
 
-// This file starts the jobs that read tables again after a foreign key has changed their rows
-// without row events. A job reads the whole table, because the rows that referred to a deleted row
-// cannot be found afterwards: they were deleted, or their columns were set to NULL or the default.
+// This file starts the jobs that read whole tables again after a foreign key has changed their rows
+// without row events. MySQL cannot find the rows afterwards: they were deleted, or their columns
+// were set to NULL or the default. Where the sink can find them, only these rows are read, see
+// reference_scan.go.
 //
 // A job that begins after the transaction with the parent's change reads the rows that the foreign
 // key has changed. So a table whose job has not begun needs no other job. If the job has begun,
@@ -30,6 +31,9 @@ const longestCascadePause = time.Minute
 // reconcileCascades requests jobs for the tables in which the transaction has changed rows without
 // row events. It is called at the end of the transaction, whose unit stores the requests.
 func (l *loop) reconcileCascades() error {
+	if err := l.findDeleted(); err != nil {
+		return err
+	}
 	due := l.tables.cascades.due
 	if len(due) == 0 {
 		return nil
@@ -73,9 +77,10 @@ func (l *loop) readAgain(t *mappedTable, reason string) (bool, error) {
 	case t.isJobOver() && !l.isLoading():
 		l.startCascadeJob(t, reason)
 		t.Job.MissedFrom = l.missedFrom(t)
-	case t.Job.Again != "":
+	case t.Job.Again != "" && !t.isNarrow():
 		return false, nil
 	default:
+		t.Job.References, t.Job.KeysOnly = nil, false
 		t.Job.Again = reason
 		if t.Job.MissedFrom == "" {
 			t.Job.MissedFrom = l.missedFrom(t)
@@ -100,11 +105,16 @@ func (l *loop) startCascadeJob(t *mappedTable, reason string) {
 	job := l.reconcileJob(reason)
 	job.Sweep = &tablestate.Sweep{Confirmed: true}
 	t.Restart(job)
+	t.scheduleCascade()
+	t.Delay(t.cascadeBegan)
+}
+
+// scheduleCascade determines when the table's next job after a cascade may begin.
+func (t *mappedTable) scheduleCascade() {
 	t.cascadeBegan = time.Now().Add(cascadePause)
 	if t.restUntil.After(t.cascadeBegan) {
 		t.cascadeBegan = t.restUntil
 	}
-	t.Delay(t.cascadeBegan)
 }
 
 // endCascadeJob is called when a job of the table is done. It determines when the next job may
@@ -125,7 +135,7 @@ func (l *loop) repeatJobs() error {
 	changed := false
 	for _, full := range l.tables.names() {
 		t := l.tables.all[full]
-		if t.Job.Again == "" || t.Fault != nil || !t.isJobOver() {
+		if t.Job.Again == "" || t.isNarrow() || t.Fault != nil || !t.isJobOver() {
 			continue
 		}
 		l.startCascadeJob(t, t.Job.Again)

@@ -23,15 +23,19 @@ type cascades struct {
 	stored bool
 	// parents are the tables whose DELETEs or UPDATEs change rows of reconciled tables.
 	parents map[tableName]*cascadeParent
-	// schemas are the schemas of parents that are not mapped and have an onUpdate. They show
-	// whether an UPDATE changes the columns to which foreign keys refer. Without a schema, every
-	// UPDATE of the parent counts as such a change.
+	// schemas are the schemas of parents that are not mapped. They show to which values foreign
+	// keys referred, and whether an UPDATE changes these values. Without a schema, every UPDATE of
+	// the parent counts as such a change, and the rows that referred to deleted rows are not known.
 	schemas map[tableName]*parentSchema
 	// schemasPending is set if some of schemas are not valid yet.
 	schemasPending bool
 	// due holds the tables in which the open transaction has changed rows without row events, with
 	// the reasons to read them again.
 	due map[string]string
+	// dueDeletes are the parent rows that the open transaction has deleted, and dueByRows the
+	// tables that this changes.
+	dueDeletes []*deletedParents
+	dueByRows  map[string]bool
 }
 
 // cascadeParent is a table that foreign keys refer to.
@@ -40,6 +44,8 @@ type cascadeParent struct {
 	// onDelete are the full names of the tables that a DELETE in this table changes.
 	onDelete []string
 	onUpdate []cascadeUpdate
+	// deleteKeys are the foreign keys that refer to the table and change rows after a DELETE.
+	deleteKeys []*tablestate.ForeignKey
 }
 
 // parentSchema is the schema of a parent that is not mapped. The server had this schema at position
@@ -102,6 +108,7 @@ func (c *cascades) compile(reconciled func(full string) bool) {
 		w := newCascadeWalk(c.keys)
 		w.follow(name, binlog.Delete, nil)
 		p.onDelete = w.tables(reconciled)
+		p.deleteKeys = c.deleteKeysOf(name)
 		for j := range c.keys {
 			k := &c.keys[j]
 			if parentOf(k) != name || !query.ChangesRows(k.OnUpdate) {
@@ -230,7 +237,7 @@ func (c *cascades) changed(p *cascadeParent, change *binlog.Change) {
 // can be decoded with the parent's schema; otherwise an UPDATE counts as a change of every column.
 func (c *cascades) compare(p *cascadeParent, rows *binlog.Rows, isKnown bool) {
 	for isKnown && rows.Next() {
-		c.changed(p, rows.Change())
+		c.record(p, rows.Change())
 	}
 	if !isKnown || rows.Err() != nil {
 		c.skipped(p, rows.Op())
@@ -266,7 +273,8 @@ func (c *cascades) areDue(tables []string) bool {
 
 // isDue reports whether the open transaction has changed rows of a table without row events.
 func (c *cascades) isDue(t *mappedTable) bool {
-	return len(c.due) > 0 && c.due[t.FullName()] != ""
+	return len(c.due)+len(c.dueByRows) > 0 &&
+		(c.due[t.FullName()] != "" || c.dueByRows[t.FullName()])
 }
 
 // changesAny reports whether an UPDATE changes any of the columns. A column that is not found and a

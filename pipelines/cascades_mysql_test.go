@@ -16,6 +16,7 @@ func TestNativeCascades(t *testing.T) {
 		GTID: true, Args: []string{"--loose-innodb-native-foreign-keys=ON"},
 	})
 	t.Run("Reconcile", func(t *testing.T) { testReconcileCascades(t, newDatabase(t, db)) })
+	t.Run("ByRows", func(t *testing.T) { testCascadesByRows(t, newDatabase(t, db)) })
 	t.Run("Later", func(t *testing.T) { testLaterCascades(t, newDatabase(t, db)) })
 	t.Run("Settings", func(t *testing.T) { testCascadeSettings(t, newDatabase(t, db)) })
 }
@@ -124,6 +125,55 @@ func testReconcileCascades(t *testing.T, d *database) {
 	again := newMemory()
 	rebuilt := start(t, d.config(reconciling(d)...), again, "")
 	rebuilt.waitEqual(again, d, all...)
+}
+
+// After a DELETE, only the rows are read again that referred to the deleted rows, level by level:
+// damage to other rows stays.
+func testCascadesByRows(t *testing.T, d *database) {
+	d.exec(
+		"CREATE TABLE p (id INT PRIMARY KEY, v INT)",
+		"CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) "+
+			"ON DELETE CASCADE)",
+		"CREATE TABLE n (id INT, v INT, PRIMARY KEY (v, id), FOREIGN KEY (v) REFERENCES c (id) "+
+			"ON DELETE CASCADE)",
+		"CREATE TABLE m (id INT PRIMARY KEY, v INT)", // which is not mapped
+		"CREATE TABLE e (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES m (id) "+
+			"ON DELETE SET NULL)",
+		"INSERT INTO m VALUES (1, 1), (2, 2)",
+		"INSERT INTO p VALUES (1, 1), (2, 2), (3, 3)",
+		"INSERT INTO c VALUES (1, 1), (2, 2), (3, 3), (4, 1)",
+		"INSERT INTO n VALUES (1, 1), (2, 2), (3, 3), (4, 4)",
+		"INSERT INTO e VALUES (1, 1), (2, 2), (3, NULL)",
+	)
+	mem := newMemory()
+	r := start(t, d.config(reconciling(d)...), mem, "")
+	r.waitEqual(mem, d, "p", "c", "e")
+	mem.damage(t, "HSET c:3 v 77", "HSET e:2 v 77", "HSET n:3:3 extra 1")
+	d.exec("BEGIN", "DELETE FROM p WHERE id = 1", "INSERT INTO c VALUES (5, 2)",
+		"DELETE FROM p WHERE id = 2", "DELETE FROM m WHERE id = 1", "COMMIT")
+	mem.waitAt(t, d.end())
+	want := map[string]map[string]string{
+		"c": {"3": "77"}, "e": {"1": "", "2": "77", "3": ""}, "p": {"3": "3"},
+	}
+	waitFor(t, "the rows that changed are read again", func() bool {
+		if r.over() {
+			t.Fatalf("the run has ended: %v", r.err)
+		}
+		return mem.progress(t).Rebuilding == ""
+	})
+	for table, rows := range want {
+		if got := mem.rows(table); !maps.Equal(got, rows) {
+			t.Errorf("%s: %v, want %v", table, got, rows)
+		}
+	}
+	for key, want := range map[string]bool{"n:1:1": false, "n:2:2": false, "n:4:4": false} {
+		if _, found := mem.Keys.HashFields(key); found != want {
+			t.Errorf("%s is there: %v", key, found)
+		}
+	}
+	if fields, _ := mem.Keys.HashFields("n:3:3"); fields["extra"] != "1" {
+		t.Errorf("n:3:3 is %v: the whole table was read", fields)
+	}
 }
 
 // manyParents deletes many parents while children are inserted, and kills the run meanwhile.

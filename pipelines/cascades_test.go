@@ -93,8 +93,8 @@ func TestCascadesAreFolded(t *testing.T) {
 		rowsEvent(t, table, binlog.Update, [2]uint32{1, 10}, [2]uint32{1, 11}), commit,
 	}
 	source.script = append(none,
-		rowsEvent(t, table, binlog.Delete, [2]uint32{1, 11}), commit,
-		rowsEvent(t, table, binlog.Delete, [2]uint32{5, 0}), commit,
+		rowsEvent(t, table, binlog.Update, [2]uint32{1, 11}, [2]uint32{101, 11}), commit,
+		rowsEvent(t, table, binlog.Update, [2]uint32{5, 0}, [2]uint32{105, 0}), commit,
 		rowsEvent(t, table, binlog.Update, [2]uint32{6, 0}, [2]uint32{7, 0}), commit,
 	)
 	l := reconcilingLoop(t, to, source)
@@ -276,7 +276,7 @@ func TestCascadePause(t *testing.T) {
 	commit := &binlog.Event{Kind: binlog.Commit, Time: 1000}
 	for id := range uint32(10) {
 		source.script = append(source.script,
-			rowsEvent(t, table, binlog.Delete, [2]uint32{id, 1}), commit)
+			rowsEvent(t, table, binlog.Update, [2]uint32{id, 1}, [2]uint32{100 + id, 1}), commit)
 	}
 	begin := time.Now()
 	for _, ev := range source.script {

@@ -20,7 +20,8 @@
 //   - key_types.go: keys that hold a value of another type than the mapping writes
 //   - check_names.go, skipped.go: checks of the mapping against the server
 //   - foreign_keys.go, cascades.go, cascade_jobs.go: foreign keys whose cascades are not logged,
-//     the tables that depend on parents by these keys, and the jobs after a change of a parent
+//     the tables that depend on parents by these keys, and the jobs after a change of a parent;
+//     cascade_deletes.go, reference_scan.go: the search for the rows that a cascade has changed
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
 //     that state are in tablestate
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what

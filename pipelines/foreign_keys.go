@@ -157,16 +157,16 @@ func (l *loop) readCascades(ctx context.Context, names []tableName) error {
 	return nil
 }
 
-// readParentSchemas reads the schemas of parents that are not mapped and have an onUpdate, if they
-// were not read before or the parent was altered.
+// readParentSchemas reads the schemas of parents that are not mapped, if they were not read before
+// or the parent was altered.
 func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error {
 	graph := &l.tables.cascades
 	maps.DeleteFunc(graph.schemas, func(n tableName, _ *parentSchema) bool {
 		return graph.parents[n] == nil || slices.Contains(altered, n)
 	})
 	var added []*parentSchema
-	for n, p := range graph.parents {
-		if len(p.onUpdate) == 0 || l.tables.all[n.String()] != nil || graph.schemas[n] != nil {
+	for n := range graph.parents {
+		if l.tables.all[n.String()] != nil || graph.schemas[n] != nil {
 			continue
 		}
 		table, err := l.schemas.TableSchema(ctx, n)

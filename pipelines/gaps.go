@@ -173,6 +173,29 @@ func (l *loop) makeGapByMove(old *binlog.Position) error {
 	return l.makeGap(gap, l.tables.names())
 }
 
+// canMakeGap returns an error if the cancellation of a job makes a gap and there are too many.
+// missedFrom is that of the job.
+func (l *loop) canMakeGap(job int, missedFrom string) error {
+	n := len(l.gaps.Open) + len(l.skips)
+	if missedFrom == "" || n < tablestate.MaxGaps {
+		return nil
+	}
+	return fmt.Errorf("cancel job %d: that makes a gap, there are %d gaps and requests, "+
+		"and no more can be recorded; close gaps with rowfall backfill first", job, n)
+}
+
+// makeGapByCancel records the gap that the cancellation of a table's job makes, if changes from
+// missedFrom on are missing without the job. t.Job describes the cancelled job.
+func (l *loop) makeGapByCancel(t *mappedTable, missedFrom string) error {
+	if missedFrom == "" {
+		return nil
+	}
+	return l.makeGap(tablestate.Gap{
+		Cause: tablestate.CauseCancel, From: missedFrom, To: l.progress.Position.String(),
+		Reason: fmt.Sprintf("job %d was cancelled: %s", t.Job.ID, t.Job.Reason),
+	}, []string{t.FullName()})
+}
+
 // areComparable reports whether two positions can be compared: both have GTIDs of one kind, or both
 // are in binlog files with the same base name.
 func areComparable(a, b *binlog.Position) bool {

@@ -135,12 +135,18 @@ func (l *loop) cancelKeys(t *mappedTable) error {
 		return fmt.Errorf("job %d waits for job %d of %s; wait for it, or cancel it first",
 			t.Keys.ID, t.Job.ID, t.FullName())
 	}
-	id, reason := t.Keys.ID, t.Keys.Reason
+	id, reason, missedFrom := t.Keys.ID, t.Keys.Reason, t.Job.MissedFrom
+	if err := l.canMakeGap(id, missedFrom); err != nil {
+		return err
+	}
 	t.CancelKeys()
 	// Rows that were not read may be stale. Skipped makes later changes be written as full rows.
 	if t.Job.Compare = true; t.Job.Done {
 		t.Job = tablestate.Job{
 			Skipped: true, Cancelled: true, Compare: true, ID: id, Reason: reason,
+		}
+		if err := l.makeGapByCancel(t, missedFrom); err != nil {
+			return err
 		}
 	}
 	return t.saveJob(&l.unit, l.config.Name)

@@ -53,6 +53,11 @@ type loop struct {
 	jobsChanged bool
 	// repeatDue is set when a table may have a Job.Again that can begin.
 	repeatDue bool
+	// scan is the running reference scan, or nil. scanTimer wakes the loop for the next one.
+	// scansDue is set when a table may have Job.References or Job.KeysOnly.
+	scan      *referenceScan
+	scansDue  bool
+	scanTimer *time.Timer
 	// jobsRecorded is when status last got the progress of jobs.
 	jobsRecorded time.Time
 	// jobsUnrecorded is set if the jobs have changed since jobsRecorded.
@@ -247,7 +252,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	for ev.Rows.Next() {
 		c := ev.Rows.Change()
 		if parent != nil {
-			l.tables.cascades.changed(parent, c)
+			l.tables.cascades.record(parent, c)
 		}
 		// Rows that the sink already holds are marked too: a job may read them before they become
 		// visible.
@@ -339,7 +344,7 @@ func (l *loop) recordSize(c *binlog.Change) {
 // was before the change? Only then may the commands contain the changed fields alone.
 func (l *loop) writeMode(t *mappedTable) transform.Mode {
 	switch {
-	case !t.Job.Done && t.Job.Compare, l.tables.cascades.isDue(t):
+	case !t.Job.Done && t.Job.Compare, t.Job.Again != "", l.tables.cascades.isDue(t):
 		return transform.Replace // the sink may hold the row in another form
 	case l.deltas && t.Job.Done && l.progress.Phase == sink.Streaming:
 		return transform.Delta
@@ -511,6 +516,9 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 		return err
 	}
 	if err := l.finishInitialLoad(ctx); err != nil {
+		return err
+	}
+	if err := l.stepReferences(ctx); err != nil {
 		return err
 	}
 	if err := l.repeatJobs(); err != nil {

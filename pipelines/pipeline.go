@@ -214,6 +214,7 @@ func (p *Pipeline) runLoop(
 	// Jobs wake the stream, so they are closed first.
 	defer func() { l.jobs.Close() }()
 	defer func() { l.search.close() }()
+	defer l.stopScan()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started && !l.replaces {
 		p.from, p.isFromOwn, p.schemaDump = "", false, ""

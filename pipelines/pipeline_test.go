@@ -61,6 +61,7 @@ func TestPipeline(t *testing.T) {
 			t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements},
 				part{"Cascades", testCascades},
 				part{"ReconcileCascades", testReconcileCascades},
+				part{"CascadesByRows", testCascadesByRows},
 				part{"LaterCascades", testLaterCascades},
 				part{"CascadeSettings", testCascadeSettings}),
 		)

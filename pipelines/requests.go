@@ -192,22 +192,15 @@ func (l *loop) cancelJob(id int) error {
 			"changes of %s are not applied until it is done", id, t.FullName())
 	}
 	missedFrom := t.Job.MissedFrom
-	if n := len(l.gaps.Open) + len(l.skips); missedFrom != "" && n >= tablestate.MaxGaps {
-		return fmt.Errorf("cancel job %d: that makes a gap, there are %d gaps and requests, "+
-			"and no more can be recorded; close gaps with rowfall backfill first", id, n)
+	if err := l.canMakeGap(id, missedFrom); err != nil {
+		return err
 	}
 	// Rows that were not read may be stale. Skipped makes later changes be written as full rows.
 	t.Restart(tablestate.Job{
 		Skipped: true, Cancelled: true, Compare: t.Job.Compare, ID: t.Job.ID, Reason: t.Job.Reason,
 	})
-	if missedFrom != "" {
-		gap := tablestate.Gap{
-			Cause: tablestate.CauseCancel, From: missedFrom, To: l.progress.Position.String(),
-			Reason: fmt.Sprintf("job %d was cancelled: %s", id, t.Job.Reason),
-		}
-		if err := l.makeGap(gap, []string{t.FullName()}); err != nil {
-			return err
-		}
+	if err := l.makeGapByCancel(t, missedFrom); err != nil {
+		return err
 	}
 	return t.saveJob(&l.unit, l.config.Name)
 }

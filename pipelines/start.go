@@ -178,7 +178,7 @@ func (l *loop) ready(ctx context.Context) error {
 	if err := l.quarantineKeyTypes(ctx); err != nil {
 		return err
 	}
-	l.jobsChanged, l.repeatDue = true, true
+	l.jobsChanged, l.repeatDue, l.scansDue = true, true, true
 	l.startJobs(ctx)
 	l.log.Info().Stringer("position", l.progress.Position).
 		Stringer("state", l.progress.Phase).Str("server", l.progress.Server).

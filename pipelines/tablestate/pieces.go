@@ -84,9 +84,27 @@ type Job struct {
 	// Again is the reason why another job must read every row after this one: rows have changed
 	// without row events while this job ran. It is empty if no such job is needed.
 	Again string `json:"again,omitempty"`
+	// References, if not empty, are the values by which the rows can be found that Again is about:
+	// only these rows must be read. Versions that do not know this field read every row.
+	References []References `json:"references,omitempty"`
+	// KeysOnly means that Again waits only for the table's keys job. Versions that do not know this
+	// field read every row.
+	KeysOnly bool `json:"keys_only,omitempty"`
 	// MissedFrom is a position, as binlog.Position prints it. Changes after it may be missing from
 	// the data until the job is done. It is empty if the job is not needed for that.
 	MissedFrom string `json:"missed_from,omitempty"`
+}
+
+// References are values of columns that referred to rows of a parent that were deleted.
+type References struct {
+	Columns []string `json:"columns,omitempty"`
+	// Values are the texts of Columns, of one deleted row each.
+	Values [][]string `json:"values,omitempty"`
+	// Deleted is set if the rows that referred to these values were deleted.
+	Deleted bool `json:"deleted,omitempty"`
+	// Of, if not empty, is the table of the deleted rows, which are not known yet: Columns and
+	// Values are empty until the References of that table were handled.
+	Of string `json:"of,omitempty"`
 }
 
 // ForeignKey is a foreign key of a table whose actions change rows without logging them.
