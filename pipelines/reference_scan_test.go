@@ -164,9 +164,13 @@ func TestWhatCanBeFound(t *testing.T) {
 		t.Errorf("rows of %s cannot be found", c.FullName())
 	}
 	for name, change := range map[string]func(r *transform.TableRule, table *binlog.Table){
-		"where":            func(r *transform.TableRule, _ *binlog.Table) { r.Where = "v != nil" },
-		"another location": func(r *transform.TableRule, _ *binlog.Table) { r.Write = setOutputs },
-		"no field":         func(r *transform.TableRule, _ *binlog.Table) { r.Columns.Exclude = []string{"v"} },
+		"where": func(r *transform.TableRule, _ *binlog.Table) { r.Where = "v != nil" },
+		"another location": func(r *transform.TableRule, _ *binlog.Table) {
+			r.Write = setOutputs
+		},
+		"no field": func(r *transform.TableRule, _ *binlog.Table) {
+			r.Columns.Exclude = []string{"v"}
+		},
 		"text": func(_ *transform.TableRule, table *binlog.Table) {
 			table.Columns[1].SQLType, table.Columns[1].Type = "varchar(9)", binlog.TypeVarchar
 			table.Columns[1].Charset = "utf8mb4"
@@ -175,7 +179,8 @@ func TestWhatCanBeFound(t *testing.T) {
 		rule, table := transform.TableRule{Pattern: "shop.*"}, intTable()
 		table.Name = "c"
 		change(&rule, table)
-		plan, err := transform.Compile(&transform.Mapping{Tables: []transform.TableRule{rule}}, table)
+		mapping := &transform.Mapping{Tables: []transform.TableRule{rule}}
+		plan, err := transform.Compile(mapping, table)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

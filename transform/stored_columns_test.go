@@ -22,7 +22,9 @@ func TestFindStored(t *testing.T) {
 	}{
 		"a hash": {transform.TableRule{}, "v"},
 		"another name": {
-			transform.TableRule{Columns: transform.Columns{Rename: map[string]string{"v": "x"}}}, "x",
+			transform.TableRule{Columns: transform.Columns{
+				Rename: map[string]string{"v": "x"},
+			}}, "x",
 		},
 		"excluded": {
 			transform.TableRule{Columns: transform.Columns{Exclude: []string{"v"}}}, "-",
