@@ -50,6 +50,8 @@ func TestPipeline(t *testing.T) {
 		{"Revoked", testRevoked},
 		{"SchemasOfTheServer", testSchemasOfTheServer},
 		{"LockedDefinition", testLockedDefinition},
+		{"PauseAboveThreads", testPauseAboveThreads},
+		{"PauseAboveLag", testPauseAboveLag},
 		{"TimeOfLoad", testTimeOfLoad},
 		{"ManyTables", testManyTables},
 		{"NewTablesWhileCut", testNewTablesWhileCut},

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -105,7 +106,12 @@ func (c *Config) readSource(source *section) {
 	b.get("chunk_rows").read(number{&backfill.ChunkRows, 1, 1_000_000})
 	b.get("parallel").read(number{&backfill.Parallel, 1, 64})
 	b.get("rows_per_second").read(number{&backfill.RowsPerSecond, 0, 1_000_000_000})
-	b.notYet("pause_above")
+	pause := b.get("pause_above").section()
+	pause.get("threads_running").read(number{&backfill.PauseAbove.ThreadsRunning, 0, 1_000_000})
+	pause.get("replica_lag").read(optionalDuration{
+		duration{&backfill.PauseAbove.ReplicaLag, time.Second},
+	})
+	pause.rejectUnknown()
 	b.rejectUnknown()
 	source.rejectUnknown()
 }

@@ -14,7 +14,7 @@
 //   - repair.go: writes what differs in the sink, and handles keys of another type
 //   - chunk_buffers.go: the buffers of applied chunks, which the next chunks fill
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
-//   - rate_limiter.go: rows_per_second
+//   - rate_limiter.go: rows_per_second; throttle.go: pause_above
 //   - remove.go: Removal, which removes all of a table's keys without a query
 //
 // # Who calls what

@@ -35,6 +35,8 @@ type Config struct {
 	// DirtyKeyBytes limits the memory of the keys that one statement may change while a chunk of
 	// the table is read; 0 is 8 MiB.
 	DirtyKeyBytes int
+	// Throttle pauses the jobs while servers are too busy; nil never does.
+	Throttle Throttle
 }
 
 // Engine runs the jobs of a pipeline's tables beside the stream. The goroutine of the loop calls
@@ -183,6 +185,9 @@ func (e *Engine) start(ctx context.Context) {
 	for range e.config.Parallel {
 		e.done.Go(func() { e.work(ctx) })
 	}
+	if e.config.Throttle != nil {
+		e.done.Go(func() { e.config.Throttle.Watch(ctx, e.host.Wake) })
+	}
 }
 
 // work is a worker: it runs tasks until ctx ends. An error becomes the task's.
@@ -327,10 +332,13 @@ func (e *Engine) forget(t *Table) {
 }
 
 // request requests a task for each free worker, with the stream's position as F. A task that the
-// limiter does not allow yet is not requested, so that it does not collect dirty keys while it
-// waits. request returns how long to wait before the next call; 0 if no table waits for time.
+// limiter or the throttle does not allow yet is not requested, so that it does not collect dirty keys
+// while it waits. request returns how long to wait before the next call; 0 if no table waits for time.
 func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, error) {
 	var soonest time.Duration
+	if e.isPaused() {
+		return 0, nil // the throttle wakes the loop
+	}
 	for turns := len(e.waiting); e.active < e.config.Parallel && turns > 0; turns-- {
 		t := e.waiting[0]
 		if wait := t.pausedUntil.Sub(now); wait > 0 {
