@@ -109,8 +109,10 @@
 //     --replace that can follow the source discards a replacement that is not complete.
 //   - After a load, the position's time is the server's clock before the position was read. The
 //     data are at least as new as this time.
-//   - A table without a key is loaded in the order of its key_columns, byte for byte, and these
-//     must be NOT NULL. Each chunk costs a scan of the table, unless an index begins with them.
+//   - A table without a key is read by one SELECT, in a consistent snapshot. Its key_columns must
+//     be NOT NULL. On a MySQL without GTIDs, and if too many rows change meanwhile, the table is
+//     read in the order of its key_columns, byte for byte. Then each chunk costs a scan of the
+//     table, unless an index begins with these columns.
 //
 // # Departure from the contract
 //

@@ -66,6 +66,31 @@ func (m *mysqlRows) ReadRows(
 	return result, err
 }
 
+// ScanRows reads in a consistent snapshot.
+func (m *mysqlRows) ScanRows(
+	ctx context.Context, request query.ScanRequest, from binlog.Position, to jobs.Scanner,
+) error {
+	request.Server = m.server
+	name := request.Table.FullName()
+	add := func(row *binlog.Row) error {
+		if to.IsFull() {
+			resume := m.conn.SuspendSilence()
+			err := to.HandOver(ctx)
+			resume()
+			if err != nil {
+				return err
+			}
+		}
+		return to.Add(row)
+	}
+	return m.ask(ctx, name, "a SELECT of all rows of "+name, false,
+		func(silence time.Duration) error {
+			to.Reset()
+			request.Silence = silence
+			return query.Scan(ctx, m.conn, request, from, to.Begin, add)
+		})
+}
+
 // ReadMatching reads with one bracketed SELECT.
 func (m *mysqlRows) ReadMatching(
 	ctx context.Context, request query.MatchRequest, from binlog.Position, to jobs.Collector,

@@ -45,6 +45,8 @@ func TestPipeline(t *testing.T) {
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},
+		{"Scan", testScan},
+		{"ScanOverflow", testScanOverflow},
 		{"DoubleKey", testDoubleKey},
 		{"NotFollowed", testNotFollowed},
 		{"Revoked", testRevoked},

@@ -177,8 +177,8 @@ func (t *throttle) IsPaused(at *binlog.Position) bool {
 	return reason != ""
 }
 
-// reason returns why jobs must pause; empty if they need not. isNew is false if nothing was measured
-// since the last call.
+// reason returns why jobs must pause; empty if they need not. isNew is false if nothing was
+// measured since the last call.
 func (t *throttle) reason(at *binlog.Position) (reason string, isNew bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"rowfall/sink"
 )
 
-// Jobs pause while Threads_running of the server is above the limit, the reason shows as a hold, and
-// the stream continues.
+// Jobs pause while Threads_running of the server is above the limit. The reason shows as a hold,
+// and the stream continues.
 func testPauseAboveThreads(t *testing.T, d *database) {
 	const busy = 30
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")

@@ -33,6 +33,9 @@ type bracketedSelect struct {
 	invalidDates bool
 	// row is called for each row of the result. The cells are valid during the call.
 	row func(cells [][]byte) error
+	// begin makes the rows those of a consistent snapshot. It is called before the first row, with
+	// the fence, which is read after the snapshot was opened. nil reads the fence after the rows.
+	begin func(fence binlog.Position) error
 
 	fence binlog.Position
 }
@@ -57,6 +60,8 @@ func (s *bracketedSelect) read(ctx context.Context, applied binlog.Position) err
 		return s.readSnapshot(ctx, applied)
 	case applied.IsZero() || s.conn.Server().GTIDMode && !applied.GTID.IsZero():
 		return s.readVisible(ctx, applied)
+	case s.begin != nil:
+		return ErrNoSnapshot
 	}
 	return s.readLocked(ctx)
 }
@@ -86,11 +91,36 @@ func (s *bracketedSelect) readVisible(ctx context.Context, applied binlog.Positi
 		return s.wrap(fmt.Errorf("the server has not executed %s within %v, "+
 			"although its binlog holds it", applied.GTID.String(), visibleWait))
 	}
+	if s.begin != nil {
+		return s.readOpened(ctx)
+	}
 	if err := s.stream(ctx, ""); err != nil {
 		return err
 	}
 	return s.readFence(ctx)
 }
+
+// readOpened reads from a MySQL in a new consistent snapshot, and reads the fence before the rows.
+func (s *bracketedSelect) readOpened(ctx context.Context) error {
+	if err := s.conn.Exec(ctx, beginSnapshot); err != nil {
+		return s.wrap(err)
+	}
+	err := s.readFence(ctx)
+	if err == nil {
+		err = s.begin(s.fence)
+	}
+	if err == nil {
+		err = s.stream(ctx, "")
+	}
+	// An error of row has ended the connection, and with it the transaction.
+	if end := s.conn.Exec(ctx, "COMMIT"); err == nil {
+		err = s.wrap(end)
+	}
+	return err
+}
+
+// beginSnapshot opens a consistent snapshot. mysql.Dial has set the isolation level for it.
+const beginSnapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 // readLocked reads from a MySQL without GTIDs. A transaction that is in the binlog but not yet
 // visible still holds its row locks, so a shared lock waits for it. READ COMMITTED locks rows,
@@ -126,11 +156,13 @@ func (s *bracketedSelect) readSnapshot(ctx context.Context, applied binlog.Posit
 	deadline := time.NewTimer(visibleWait)
 	defer deadline.Stop()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		const begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-		if err := s.conn.Exec(ctx, begin); err != nil {
+		if err := s.conn.Exec(ctx, beginSnapshot); err != nil {
 			return s.wrap(err)
 		}
 		ready, err := s.readSnapshotPosition(ctx, applied)
+		if err == nil && ready && s.begin != nil {
+			err = s.begin(s.fence)
+		}
 		if err == nil && ready {
 			err = s.stream(ctx, "")
 		}

@@ -56,11 +56,13 @@ func TestParseFaults(t *testing.T) {
 			"source.mysql.read_from: is not available in this version yet; remove it",
 		},
 		{
-			"lag below a second", "source:", "source:\n  backfill: {pause_above: {replica_lag: 500ms}}",
+			"lag below a second", "source:",
+			"source:\n  backfill: {pause_above: {replica_lag: 500ms}}",
 			`x.yaml:3: source.backfill.pause_above.replica_lag: "500ms": want at least 1s`,
 		},
 		{
-			"threads below 0", "source:", "source:\n  backfill: {pause_above: {threads_running: -1}}",
+			"threads below 0", "source:",
+			"source:\n  backfill: {pause_above: {threads_running: -1}}",
 			`source.backfill.pause_above.threads_running: "-1": want a whole number from 0`,
 		},
 		{
