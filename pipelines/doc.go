@@ -8,6 +8,7 @@
 //   - source.go, sink.go: what the loop needs of a source and of a sink
 //   - mysql_source.go, mysql_schemas.go, mysql_rows.go: MySQL as a source: the connection and the
 //     stream, the definitions of tables, the rows for a load; mysql_time.go: the position at a time
+//   - read_from.go: rows from a replica of the source; throttle.go, delay.go: pauses of jobs
 //   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
 //   - start.go: where a run starts; history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched

@@ -58,8 +58,8 @@ func testScan(t *testing.T, d *database) {
 // logQueries makes the server log queries. The result returns how many queries of a form were
 // logged, and ends the logging.
 func (d *database) logQueries() func(form string) int {
-	d.exec("SET GLOBAL log_output = 'TABLE'", "TRUNCATE mysql.general_log",
-		"SET GLOBAL general_log = ON")
+	d.exec("SET GLOBAL log_output = 'TABLE'", "SET sql_log_bin = 0",
+		"TRUNCATE mysql.general_log", "SET sql_log_bin = 1", "SET GLOBAL general_log = ON")
 	return func(form string) int {
 		d.t.Helper()
 		d.exec("SET GLOBAL general_log = OFF")

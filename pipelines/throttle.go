@@ -76,6 +76,9 @@ func (p *Pipeline) newThrottle() jobs.Throttle {
 		limits: limits, rows: p.mysqlConfig(), source: p.mysqlConfig(), holds: &p.holds,
 		log: p.log,
 	}
+	if readFrom := p.config.Source.ReadFrom; len(readFrom) > 0 {
+		t.rows.Addresses = readFrom
+	}
 	if to, ok := p.target().(interface{ ReplicaOffsets() sink.ReplicaOffsets }); ok {
 		t.replicas = to.ReplicaOffsets
 	}

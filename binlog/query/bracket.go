@@ -27,6 +27,8 @@ type bracketedSelect struct {
 	sql   string
 	// server is the UUID of the server to read from; empty means any.
 	server string
+	// replica is set if the server is a replica, see ChunkRequest.Replica.
+	replica bool
 	// silence bounds how long the server may send nothing; 0 is the connection's own limit.
 	silence time.Duration
 	// invalidDates is set if sql holds a date that is in no calendar.
@@ -56,6 +58,8 @@ func (s *bracketedSelect) run(
 // read reads in the way that fits the server.
 func (s *bracketedSelect) read(ctx context.Context, applied binlog.Position) error {
 	switch {
+	case s.replica:
+		return s.readReplica(ctx, applied)
 	case s.conn.Server().Flavor == mysql.MariaDB:
 		return s.readSnapshot(ctx, applied)
 	case applied.IsZero() || s.conn.Server().GTIDMode && !applied.GTID.IsZero():
@@ -91,6 +95,12 @@ func (s *bracketedSelect) readVisible(ctx context.Context, applied binlog.Positi
 		return s.wrap(fmt.Errorf("the server has not executed %s within %v, "+
 			"although its binlog holds it", applied.GTID.String(), visibleWait))
 	}
+	return s.readAndFence(ctx)
+}
+
+// readAndFence reads from a MySQL on which everything is visible that must be. The fence is read
+// after the rows, or before the rows of a scan.
+func (s *bracketedSelect) readAndFence(ctx context.Context) error {
 	if s.begin != nil {
 		return s.readOpened(ctx)
 	}
@@ -160,6 +170,10 @@ func (s *bracketedSelect) readSnapshot(ctx context.Context, applied binlog.Posit
 			return s.wrap(err)
 		}
 		ready, err := s.readSnapshotPosition(ctx, applied)
+		if err == nil && ready && s.replica {
+			s.fence.GTID, err = executedByMariaDB(ctx, s.conn)
+			s.fence.File, s.fence.Offset = "", 0
+		}
 		if err == nil && ready && s.begin != nil {
 			err = s.begin(s.fence)
 		}
@@ -235,6 +249,11 @@ func (s *bracketedSelect) checkServer(uuid string) error {
 
 // readFence reads the end of the binlog, after the rows.
 func (s *bracketedSelect) readFence(ctx context.Context) error {
+	if s.replica {
+		set, err := gtidSet(ctx, s.conn, executedOrOwned)
+		s.fence = binlog.Position{GTID: set}
+		return s.wrap(err)
+	}
 	at, _, err := endOfLog(ctx, s.conn)
 	s.fence = at
 	return s.wrap(err)

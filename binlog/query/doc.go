@@ -7,6 +7,7 @@
 // fence: a position such that the rows hold nothing that lies after it in the binlog. It waits for
 // the GTIDs (MySQL with GTIDs), takes shared locks (MySQL without), or opens a consistent snapshot
 // whose position the server reports (MariaDB). Scan does the same for all rows of a table at once.
+// On a replica of the stream's server, the fence is a set of GTIDs (replica.go).
 //
 // Tables sets Table.NotFollowed where the rows in the binlog are not the rows that the table holds
 // (engines.go). A user sees only the tables on which a privilege is granted, so the UNION of a

@@ -14,8 +14,9 @@ import (
 // ScanRequest describes all rows of a table.
 type ScanRequest struct {
 	Table *binlog.Table
-	// Server and Silence are as in ChunkRequest.
+	// Server, Replica and Silence are as in ChunkRequest.
 	Server  string
+	Replica bool
 	Silence time.Duration
 }
 
@@ -42,7 +43,7 @@ func Scan(
 	var view binlog.Row
 	s := bracketedSelect{
 		conn: c, table: r.Table, sql: selectAll(r.Table), server: r.Server, silence: r.Silence,
-		begin: begin,
+		replica: r.Replica, begin: begin,
 		row: func(cells [][]byte) error {
 			view.SetText(layout, cells)
 			return row(&view)

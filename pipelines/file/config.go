@@ -27,6 +27,9 @@ type Config struct {
 // SourceConfig configures the source of a pipeline.
 type SourceConfig struct {
 	MySQL mysql.Config
+	// ReadFrom are the addresses of servers of the source's history that rows are read from; empty
+	// means the source itself. User, password and TLS are those of MySQL.
+	ReadFrom []string
 	// ServerID is the server id under which the pipeline reads the binlog. It must differ from the
 	// ids of the server's replicas. 0 derives it from pipeline, directory, host and purpose.
 	ServerID uint32

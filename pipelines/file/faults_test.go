@@ -52,8 +52,8 @@ func TestParseFaults(t *testing.T) {
 			"sink.node.bind: is not a key here; write listen: HOST:PORT",
 		},
 		{
-			"later key", "user: rowfall", "user: rowfall, read_from: [a:1]",
-			"source.mysql.read_from: is not available in this version yet; remove it",
+			"server to read from", "user: rowfall", "user: rowfall, read_from: [b:1, a]",
+			`source.mysql.read_from[1]: "a": want host:port, or the path of a socket`,
 		},
 		{
 			"lag below a second", "source:",

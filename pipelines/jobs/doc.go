@@ -37,6 +37,8 @@
 // not dirty is as the stream's data are, and is written. So the stream never waits for a SELECT,
 // and nothing old overwrites anything new.
 //
+// If the rows are read from another server of the same history, F and H are GTID sets.
+//
 // Three rules follow. A change that logs no rows interrupts the task (Table.Interrupt). While a
 // table is in quarantine its changes are not marked dirty, so its job does not run. And a result
 // that fails or is discarded is requested again from where the written data end.

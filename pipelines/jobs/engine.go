@@ -256,7 +256,7 @@ func (e *Engine) receive() error {
 		switch {
 		case b.discarded:
 			e.finish(b)
-		case isGone(b.err):
+		case IsGone(b.err):
 			b.table.rewind()
 			b.table.pause(time.Now())
 			e.log.Warn().Err(b.err).Str("table", b.table.FullName()).
@@ -276,10 +276,10 @@ func (e *Engine) receive() error {
 	return nil
 }
 
-// isGone reports whether a SELECT failed because the server no longer has the table or one of its
+// IsGone reports whether a SELECT failed because the server no longer has the table or one of its
 // columns, because the table was altered after a snapshot was opened, or because SELECT was revoked.
 // Except in the last case, the stream will show the statement.
-func isGone(err error) bool {
+func IsGone(err error) bool {
 	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase) ||
 		mysql.IsCode(err, mysql.CodeUnknownColumn) || mysql.IsCode(err, mysql.CodeTableDenied) ||
 		mysql.IsCode(err, mysql.CodeTableChanged)
@@ -317,7 +317,11 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 // not the data's: the fence may lie after events that are no transaction, and only the stream's
 // position includes them.
 func (e *Engine) hasPassed(fence *binlog.Position) bool {
-	return e.host.Position().CompareFile(*fence) >= 0
+	at := e.host.Position()
+	if fence.File == "" { // of a replica
+		return at.GTID.Contains(fence.GTID)
+	}
+	return at.CompareFile(*fence) >= 0
 }
 
 // faultOf handles an error of writing what was read of a table. Is a key of another type in the way?
