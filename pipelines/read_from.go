@@ -19,9 +19,9 @@ import (
 // replicaRows reads rows from the servers of source.mysql.read_from. Definitions of tables are read
 // from the source.
 //
-// A fault of these servers delays the jobs and nothing else. If a server cannot be reached, lags, or
-// has another history, the reader tries the next one, again and again. Meanwhile the reason shows as
-// a hold.
+// A fault of these servers delays the jobs and nothing else. If a server cannot be reached, lags,
+// or has another history, the reader tries the next one, again and again. Meanwhile the reason
+// shows as a hold.
 type replicaRows struct {
 	*mysqlRows // reads from the present server
 	schemas    *mysqlRows
@@ -61,7 +61,8 @@ func (p *Pipeline) checkReadFrom(source *mysql.Conn) error {
 func newReplicaRows(addresses []string, schemas *mysqlRows, log zerolog.Logger) *replicaRows {
 	r := &replicaRows{schemas: schemas, source: schemas.config}
 	r.mysqlRows = &mysqlRows{
-		config: schemas.config, isReplica: true, holds: schemas.holds, log: log, dial: r.connectNext,
+		config: schemas.config, isReplica: true, holds: schemas.holds, log: log,
+		dial: r.connectNext,
 	}
 	r.config.Addresses = addresses
 	return r

@@ -52,9 +52,9 @@ type ChunkResult struct {
 	Last [][]byte
 	// Done is set if the table has no rows after the chunk. It stays unset with Until.
 	Done bool
-	// Fence is a file and offset (without GTIDs) in the binlog, or the GTIDs of a replica: the rows
-	// hold nothing from beyond it. When the stream has passed the fence, the rows may be applied, except those that the
-	// stream has changed after the applied position.
+	// Fence is a file and offset (without GTIDs) in the binlog, or the GTIDs of a replica: the
+	// rows hold nothing from beyond it. When the stream has passed the fence, the rows may be
+	// applied, except those that the stream has changed after the applied position.
 	Fence binlog.Position
 }
 

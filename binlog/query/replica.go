@@ -35,8 +35,8 @@ func (e *UnfitReplicaError) Error() string {
 
 // CheckReplica returns an *UnfitReplicaError if rows must not be read from a server instead of from
 // the source: if the server has transactions that the source lacks, or does not report which
-// transactions it has. A server that lacks transactions of the source passes, because it may execute
-// them later. executed are the transactions that the server has.
+// transactions it has. A server that lacks transactions of the source passes, because it may
+// execute them later. executed are the transactions that the server has.
 func CheckReplica(
 	ctx context.Context, replica, source *mysql.Conn,
 ) (executed binlog.GTIDSet, err error) {
@@ -107,8 +107,8 @@ func executedByMariaDB(ctx context.Context, c *mysql.Conn) (binlog.GTIDSet, erro
 // readReplica reads from another server than the stream's. F and the fence are GTID sets.
 func (s *bracketedSelect) readReplica(ctx context.Context, applied binlog.Position) error {
 	if applied.GTID.IsZero() && !applied.IsZero() && s.conn.Server().Flavor == mysql.MariaDB {
-		return s.wrap(errors.New("the stream's position has no GTIDs, by which rows could be read " +
-			"from another server"))
+		return s.wrap(errors.New("the stream's position has no GTIDs, " +
+			"by which rows could be read from another server"))
 	}
 	if s.conn.Server().Flavor == mysql.MariaDB {
 		return s.readMariaDBReplica(ctx, applied.GTID)

@@ -47,9 +47,10 @@
 //
 // A table without a unique NOT NULL index is read by one SELECT in a consistent snapshot. H is read
 // after the snapshot was opened. The rows are written in batches while the SELECT runs, once the
-// stream has passed H. Until the last batch, each row that the stream changes is dirty; after H, new
-// rows are not, because the snapshot does not have them. If the dirty keys exceed Config.DirtyKeyBytes, or if the server has no GTIDs, the table is read in chunks, and each
-// chunk costs a scan of the table. A scan that ends early begins again with the first row.
+// stream has passed H. Until the last batch, each row that the stream changes is dirty; after H,
+// new rows are not, because the snapshot does not have them. If the dirty keys exceed
+// Config.DirtyKeyBytes, or if the server has no GTIDs, the table is read in chunks, and each chunk
+// costs a scan of the table. A scan that ends early begins again with the first row.
 //
 // # What is stored
 //
