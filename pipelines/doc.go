@@ -8,6 +8,7 @@
 //   - source.go, sink.go: what the loop needs of a source and of a sink
 //   - mysql_source.go, mysql_schemas.go, mysql_rows.go: MySQL as a source: the connection and the
 //     stream, the definitions of tables, the rows for a load; mysql_time.go: the position at a time
+//   - read_from.go: rows from a replica of the source; throttle.go, delay.go: pauses of jobs
 //   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
 //   - start.go: where a run starts; history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
@@ -109,8 +110,10 @@
 //     --replace that can follow the source discards a replacement that is not complete.
 //   - After a load, the position's time is the server's clock before the position was read. The
 //     data are at least as new as this time.
-//   - A table without a key is loaded in the order of its key_columns, byte for byte, and these
-//     must be NOT NULL. Each chunk costs a scan of the table, unless an index begins with them.
+//   - A table without a key is read by one SELECT, in a consistent snapshot. Its key_columns must
+//     be NOT NULL. On a MySQL without GTIDs, and if too many rows change meanwhile, the table is
+//     read in the order of its key_columns, byte for byte. Then each chunk costs a scan of the
+//     table, unless an index begins with these columns.
 //
 // # Departure from the contract
 //

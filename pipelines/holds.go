@@ -29,19 +29,24 @@ func (h Hold) String() string {
 // holdThreshold is how long a wait lasts before it counts as a hold.
 const holdThreshold = time.Second
 
-// holds collects what may hold a pipeline: its sink, table locks, and queries without an answer.
+// holds collects what may hold a pipeline or its jobs: its sink, table locks, queries without an
+// answer, and the throttle of jobs.
 // Any goroutine may use it.
 type holds struct {
 	mu      sync.Mutex
-	sources map[*queryWait]struct{}
+	sources map[holdSource]struct{}
 }
 
+// holdSource is something that may wait. Any goroutine may call hold, which returns a zero Since
+// while it does not wait.
+type holdSource interface{ hold() Hold }
+
 // add adds a source, until remove is called.
-func (h *holds) add(w *queryWait) (remove func()) {
+func (h *holds) add(w holdSource) (remove func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sources == nil {
-		h.sources = make(map[*queryWait]struct{})
+		h.sources = make(map[holdSource]struct{})
 	}
 	h.sources[w] = struct{}{}
 	return func() {

@@ -25,10 +25,14 @@ const (
 // mysqlRows reads rows over a connection of its own, which it opens when it needs one.
 type mysqlRows struct {
 	config mysql.Config
-	server string // UUID of the server that the stream comes from
-	holds  *holds
-	log    zerolog.Logger
-	conn   *mysql.Conn // nil: not connected
+	server string // UUID of the server that the stream comes from; empty for replicas
+	// isReplica is set if the rows are those of another server of the source's history.
+	isReplica bool
+	// dial opens a connection; nil connects to config.
+	dial  func(ctx context.Context) (*mysql.Conn, error)
+	holds *holds
+	log   zerolog.Logger
+	conn  *mysql.Conn // nil: not connected
 	// silence is how long the server may be silent; 0 is the connection's own limit. It grows
 	// until a query succeeds.
 	silence time.Duration
@@ -36,9 +40,13 @@ type mysqlRows struct {
 
 // OpenRows returns a reader that is not connected yet.
 func (m *mysqlSource) OpenRows() jobs.RowReader {
-	return &mysqlRows{
+	rows := &mysqlRows{
 		config: m.config, server: m.conn.Server().UUID, holds: m.holds, log: m.log,
 	}
+	if len(m.readFrom) > 0 {
+		return newReplicaRows(m.readFrom, rows, m.log)
+	}
+	return rows
 }
 
 // Close closes the connection.
@@ -53,7 +61,7 @@ func (m *mysqlRows) Close() {
 func (m *mysqlRows) ReadRows(
 	ctx context.Context, request query.ChunkRequest, from binlog.Position, to jobs.Collector,
 ) (result query.ChunkResult, err error) {
-	request.Server = m.server
+	request.Server, request.Replica = m.server, m.isReplica
 	name := request.Table.FullName()
 	isSorted := len(request.Table.Key()) == 0
 	err = m.ask(ctx, name, "a SELECT of rows of "+name, isSorted,
@@ -66,11 +74,36 @@ func (m *mysqlRows) ReadRows(
 	return result, err
 }
 
+// ScanRows reads in a consistent snapshot.
+func (m *mysqlRows) ScanRows(
+	ctx context.Context, request query.ScanRequest, from binlog.Position, to jobs.Scanner,
+) error {
+	request.Server, request.Replica = m.server, m.isReplica
+	name := request.Table.FullName()
+	add := func(row *binlog.Row) error {
+		if to.IsFull() {
+			resume := m.conn.SuspendSilence()
+			err := to.HandOver(ctx)
+			resume()
+			if err != nil {
+				return err
+			}
+		}
+		return to.Add(row)
+	}
+	return m.ask(ctx, name, "a SELECT of all rows of "+name, false,
+		func(silence time.Duration) error {
+			to.Reset()
+			request.Silence = silence
+			return query.Scan(ctx, m.conn, request, from, to.Begin, add)
+		})
+}
+
 // ReadMatching reads with one bracketed SELECT.
 func (m *mysqlRows) ReadMatching(
 	ctx context.Context, request query.MatchRequest, from binlog.Position, to jobs.Collector,
 ) (fence binlog.Position, err error) {
-	request.Server = m.server
+	request.Server, request.Replica = m.server, m.isReplica
 	name := request.Table.FullName()
 	err = m.ask(ctx, name, "a SELECT of rows of "+name, false,
 		func(silence time.Duration) error {
@@ -121,6 +154,9 @@ func (m *mysqlRows) ask(
 			m.silence = 0
 			return nil
 		}
+		if !m.conn.IsUsable() && m.isReplica {
+			err = &connectionError{err}
+		}
 		m.Close() // rows that were not read make the connection unusable
 		var silent *mysql.SilentError
 		if !errors.As(err, &silent) || ctx.Err() != nil {
@@ -137,7 +173,11 @@ func (m *mysqlRows) connect(ctx context.Context) error {
 	if m.conn != nil {
 		return nil
 	}
-	conn, err := mysql.Dial(ctx, m.config)
+	dial := m.dial
+	if dial == nil {
+		dial = func(ctx context.Context) (*mysql.Conn, error) { return mysql.Dial(ctx, m.config) }
+	}
+	conn, err := dial(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to read rows: %w", err)
 	}

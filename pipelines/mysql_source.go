@@ -19,7 +19,9 @@ import (
 type mysqlSource struct {
 	*mysqlSchemas
 	config mysql.Config
-	dump   dump.Config // without what OpenStream adds
+	// readFrom are the addresses of the servers that rows are read from; empty: this server.
+	readFrom []string
+	dump     dump.Config // without what OpenStream adds
 	// replayID is the server id of the stream of a replay.
 	replayID uint32
 	holds    *holds
@@ -37,10 +39,15 @@ func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlSource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to MySQL: %w", err)
 	}
+	if err := p.checkReadFrom(conn); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
 	wait := newQueryWait(conn, "a question about settings, schemas or positions", p.log)
 	m := &mysqlSource{
 		mysqlSchemas: &mysqlSchemas{conn: conn, wait: wait, mapping: &p.config.Mapping},
 		config:       config,
+		readFrom:     p.config.Source.ReadFrom,
 		dump: dump.Config{
 			MySQL: config, ServerID: serverID(&p.config),
 			XATransactions: &p.xaTransactions, Logger: p.log,

@@ -289,7 +289,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 	l.keyTypes, l.schemaDump = p.keyTypes, p.schemaDump
 	l.jobs = jobs.New(l, source, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
-		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,
+		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes, Throttle: p.newThrottle(),
 	}, p.log)
 	return l
 }

@@ -208,6 +208,13 @@ func (s scriptedRows) ReadRows(
 	return result, nil
 }
 
+// ScanRows cannot scan: the tables of scripts have keys.
+func (scriptedRows) ScanRows(
+	context.Context, query.ScanRequest, binlog.Position, jobs.Scanner,
+) error {
+	return query.ErrNoSnapshot
+}
+
 // ReadMatching finds rows by their ids.
 func (s scriptedRows) ReadMatching(
 	_ context.Context, request query.MatchRequest, from binlog.Position, to jobs.Collector,

@@ -72,6 +72,9 @@ func (r *Result) Text(row int, column string) string {
 // Server returns the server's version and variables at the time of the connection.
 func (c *Conn) Server() Server { return c.server }
 
+// IsUsable reports whether the connection can be used again after the last error.
+func (c *Conn) IsUsable() bool { return !c.broken && !c.closed.Load() }
+
 // Addr returns the address that the connection was made to.
 func (c *Conn) Addr() string { return c.addr }
 

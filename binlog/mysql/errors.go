@@ -18,6 +18,7 @@ const (
 	CodeWhileExecuting = 1220
 	CodeNoPrivilege    = 1227
 	CodeBinlogMissing  = 1236
+	CodeTableChanged   = 1412 // the table was altered after the snapshot was opened
 	CodeRoleNotGranted = 3530
 )
 

@@ -77,6 +77,13 @@ func (c *Conn) SilentSince() time.Time {
 	return time.Unix(0, at)
 }
 
+// SuspendSilence makes SilentSince return zero until resume is called. Use it while the rows of a
+// result are not read, so that the server cannot send.
+func (c *Conn) SuspendSilence() (resume func()) {
+	c.timed.endStatement()
+	return c.timed.startStatement
+}
+
 // SetSilence changes how long the server may send nothing while a statement runs, until restore is
 // called. Use it for statements that keep the server silent for long.
 func (c *Conn) SetSilence(limit time.Duration) (restore func()) {

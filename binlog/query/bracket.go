@@ -27,12 +27,17 @@ type bracketedSelect struct {
 	sql   string
 	// server is the UUID of the server to read from; empty means any.
 	server string
+	// replica is set if the server is a replica, see ChunkRequest.Replica.
+	replica bool
 	// silence bounds how long the server may send nothing; 0 is the connection's own limit.
 	silence time.Duration
 	// invalidDates is set if sql holds a date that is in no calendar.
 	invalidDates bool
 	// row is called for each row of the result. The cells are valid during the call.
 	row func(cells [][]byte) error
+	// begin makes the rows those of a consistent snapshot. It is called before the first row, with
+	// the fence, which is read after the snapshot was opened. nil reads the fence after the rows.
+	begin func(fence binlog.Position) error
 
 	fence binlog.Position
 }
@@ -53,10 +58,14 @@ func (s *bracketedSelect) run(
 // read reads in the way that fits the server.
 func (s *bracketedSelect) read(ctx context.Context, applied binlog.Position) error {
 	switch {
+	case s.replica:
+		return s.readReplica(ctx, applied)
 	case s.conn.Server().Flavor == mysql.MariaDB:
 		return s.readSnapshot(ctx, applied)
 	case applied.IsZero() || s.conn.Server().GTIDMode && !applied.GTID.IsZero():
 		return s.readVisible(ctx, applied)
+	case s.begin != nil:
+		return ErrNoSnapshot
 	}
 	return s.readLocked(ctx)
 }
@@ -86,11 +95,42 @@ func (s *bracketedSelect) readVisible(ctx context.Context, applied binlog.Positi
 		return s.wrap(fmt.Errorf("the server has not executed %s within %v, "+
 			"although its binlog holds it", applied.GTID.String(), visibleWait))
 	}
+	return s.readAndFence(ctx)
+}
+
+// readAndFence reads from a MySQL on which everything is visible that must be. The fence is read
+// after the rows, or before the rows of a scan.
+func (s *bracketedSelect) readAndFence(ctx context.Context) error {
+	if s.begin != nil {
+		return s.readOpened(ctx)
+	}
 	if err := s.stream(ctx, ""); err != nil {
 		return err
 	}
 	return s.readFence(ctx)
 }
+
+// readOpened reads from a MySQL in a new consistent snapshot, and reads the fence before the rows.
+func (s *bracketedSelect) readOpened(ctx context.Context) error {
+	if err := s.conn.Exec(ctx, beginSnapshot); err != nil {
+		return s.wrap(err)
+	}
+	err := s.readFence(ctx)
+	if err == nil {
+		err = s.begin(s.fence)
+	}
+	if err == nil {
+		err = s.stream(ctx, "")
+	}
+	// An error of row has ended the connection, and with it the transaction.
+	if end := s.conn.Exec(ctx, "COMMIT"); err == nil {
+		err = s.wrap(end)
+	}
+	return err
+}
+
+// beginSnapshot opens a consistent snapshot. mysql.Dial has set the isolation level for it.
+const beginSnapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 // readLocked reads from a MySQL without GTIDs. A transaction that is in the binlog but not yet
 // visible still holds its row locks, so a shared lock waits for it. READ COMMITTED locks rows,
@@ -126,11 +166,17 @@ func (s *bracketedSelect) readSnapshot(ctx context.Context, applied binlog.Posit
 	deadline := time.NewTimer(visibleWait)
 	defer deadline.Stop()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		const begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-		if err := s.conn.Exec(ctx, begin); err != nil {
+		if err := s.conn.Exec(ctx, beginSnapshot); err != nil {
 			return s.wrap(err)
 		}
 		ready, err := s.readSnapshotPosition(ctx, applied)
+		if err == nil && ready && s.replica {
+			s.fence.GTID, err = executedByMariaDB(ctx, s.conn)
+			s.fence.File, s.fence.Offset = "", 0
+		}
+		if err == nil && ready && s.begin != nil {
+			err = s.begin(s.fence)
+		}
 		if err == nil && ready {
 			err = s.stream(ctx, "")
 		}
@@ -203,6 +249,11 @@ func (s *bracketedSelect) checkServer(uuid string) error {
 
 // readFence reads the end of the binlog, after the rows.
 func (s *bracketedSelect) readFence(ctx context.Context) error {
+	if s.replica {
+		set, err := gtidSet(ctx, s.conn, executedOrOwned)
+		s.fence = binlog.Position{GTID: set}
+		return s.wrap(err)
+	}
 	at, _, err := endOfLog(ctx, s.conn)
 	s.fence = at
 	return s.wrap(err)

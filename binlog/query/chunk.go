@@ -26,6 +26,10 @@ type ChunkRequest struct {
 	// Server is the UUID (mysql.Server.UUID) of the server that the stream comes from. Reading from
 	// another server is an error. Empty means any server.
 	Server string
+	// Replica means that the server is not the one that the stream comes from, but has the same
+	// history. Then the fence is a GTID set, and Read returns a *LagError if the server has not
+	// executed the applied position.
+	Replica bool
 	// Silence bounds how long the server may send nothing while it runs the SELECT, see
 	// mysql.Config.Silence; 0 is the connection's own limit. A server sends the first row when it
 	// has found the rows and, without an index, sorted them.
@@ -48,9 +52,9 @@ type ChunkResult struct {
 	Last [][]byte
 	// Done is set if the table has no rows after the chunk. It stays unset with Until.
 	Done bool
-	// Fence is a file and offset (without GTIDs) in the binlog: the rows hold nothing from beyond
-	// it. When the stream has passed the fence, the rows may be applied, except those that the
-	// stream has changed after the applied position.
+	// Fence is a file and offset (without GTIDs) in the binlog, or the GTIDs of a replica: the
+	// rows hold nothing from beyond it. When the stream has passed the fence, the rows may be
+	// applied, except those that the stream has changed after the applied position.
 	Fence binlog.Position
 }
 
@@ -74,7 +78,7 @@ func Read(
 	var view binlog.Row
 	s := bracketedSelect{
 		conn: c, table: ch.Table, sql: sql, server: ch.Server, silence: ch.Silence,
-		invalidDates: ch.hasInvalidDate(),
+		replica: ch.Replica, invalidDates: ch.hasInvalidDate(),
 		row: func(cells [][]byte) error {
 			for i, cell := range cells[n:] {
 				last[i] = append(last[i][:0], cell...)

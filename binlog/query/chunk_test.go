@@ -447,6 +447,23 @@ func testBracket(t *testing.T, s server) {
 		if s.kind == servers.MariaDB && res.Rows != before {
 			t.Errorf("the snapshot has %d rows, the binlog up to its place %d", res.Rows, before)
 		}
+		scanned, fence := 0, binlog.Position{}
+		err = query.Scan(t.Context(), c,
+			query.ScanRequest{Table: table, Server: c.Server().UUID}, at,
+			func(at binlog.Position) error { fence = at; return nil },
+			func(*binlog.Row) error { scanned++; return nil })
+		if s.kind == servers.MySQL && !s.gtid {
+			if !errors.Is(err, query.ErrNoSnapshot) {
+				t.Errorf("a scan without GTIDs: %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before, _ := logged(t, look, fence); scanned < in || scanned > before {
+			t.Errorf("scanned %d rows with %d applied and %d before the fence", scanned, in, before)
+		}
 	}
 	t.Logf("a plain SELECT would have missed rows in %d of 12 reads", missed)
 	if missed == 0 && s.kind == servers.MySQL {

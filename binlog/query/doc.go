@@ -6,7 +6,8 @@
 // long ago. Read makes sure that the rows include all that the stream had applied, and returns a
 // fence: a position such that the rows hold nothing that lies after it in the binlog. It waits for
 // the GTIDs (MySQL with GTIDs), takes shared locks (MySQL without), or opens a consistent snapshot
-// whose position the server reports (MariaDB).
+// whose position the server reports (MariaDB). Scan does the same for all rows of a table at once.
+// On a replica of the stream's server, the fence is a set of GTIDs (replica.go).
 //
 // Tables sets Table.NotFollowed where the rows in the binlog are not the rows that the table holds
 // (engines.go). A user sees only the tables on which a privilege is granted, so the UNION of a
@@ -14,5 +15,5 @@
 // depend on the session variables that binlog/mysql sets, above all sql_quote_show_create.
 //
 // The package has more files than others, because each kind of query has
-// a file of its own: tables, engines, foreign keys, grants, keys, chunks, the binlog's end.
+// a file of its own: tables, engines, foreign keys, grants, keys, chunks, scans, the binlog's end.
 package query

@@ -34,10 +34,14 @@ func missingFromMySQL(
 	if err != nil || executed {
 		return binlog.GTIDSet{}, err
 	}
-	has, err := gtidSet(ctx, c,
-		"CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), NULLIF(@@GLOBAL.gtid_executed, ''))")
+	has, err := gtidSet(ctx, c, executedOrOwned)
 	return set.Subtract(&has), err
 }
+
+// executedOrOwned is the expression for the transactions of a MySQL that are executed, and for those
+// that are being executed. The latter may be visible already.
+const executedOrOwned = "CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), " +
+	"NULLIF(@@GLOBAL.gtid_executed, ''))"
 
 // missingFromMariaDB subtracts what the server has logged and what it has replicated. In a domain
 // that is absent from both, only the server's own transactions count as missing. The server

@@ -26,8 +26,9 @@ type MatchRequest struct {
 	// NULL. A row is read if the server finds its columns equal to one entry: in a collation, rows
 	// of other texts may be equal too. At most a few hundred entries keep the SELECT short.
 	Values [][][]byte
-	// Server and Silence are as in ChunkRequest.
+	// Server, Replica and Silence are as in ChunkRequest.
 	Server  string
+	Replica bool
 	Silence time.Duration
 }
 
@@ -45,7 +46,7 @@ func ReadMatching(
 	var view binlog.Row
 	s := bracketedSelect{
 		conn: c, table: m.Table, sql: sql, server: m.Server, silence: m.Silence,
-		invalidDates: m.hasInvalidDate(),
+		replica: m.Replica, invalidDates: m.hasInvalidDate(),
 		row: func(cells [][]byte) error {
 			view.SetText(layout, cells)
 			return row(&view)

@@ -1,6 +1,8 @@
 package file
 
 import (
+	"time"
+
 	"rowfall/binlog/mysql"
 	"rowfall/transform"
 )
@@ -25,6 +27,9 @@ type Config struct {
 // SourceConfig configures the source of a pipeline.
 type SourceConfig struct {
 	MySQL mysql.Config
+	// ReadFrom are the addresses of servers of the source's history that rows are read from; empty
+	// means the source itself. User, password and TLS are those of MySQL.
+	ReadFrom []string
 	// ServerID is the server id under which the pipeline reads the binlog. It must differ from the
 	// ids of the server's replicas. 0 derives it from pipeline, directory, host and purpose.
 	ServerID uint32
@@ -43,6 +48,16 @@ type BackfillConfig struct {
 	ChunkRows     int // rows of one SELECT, 1 to 1,000,000
 	Parallel      int // tables that are read at the same time, 1 to 64
 	RowsPerSecond int // 0: no limit
+	PauseAbove    PauseAbove
+}
+
+// PauseAbove has the limits of load above which no rows are read. 0 is no limit.
+type PauseAbove struct {
+	// ThreadsRunning limits Threads_running of the server that rows are read from.
+	ThreadsRunning int
+	// ReplicaLag limits how far the stream may be behind the source, and how far the replicas of
+	// the node may be behind the node. It is 1 s at least, because replicas report once per second.
+	ReplicaLag time.Duration
 }
 
 // SinkConfig configures the sink of a pipeline. Node is the only kind of sink so far.

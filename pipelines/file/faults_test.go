@@ -52,8 +52,22 @@ func TestParseFaults(t *testing.T) {
 			"sink.node.bind: is not a key here; write listen: HOST:PORT",
 		},
 		{
-			"later key", "user: rowfall", "user: rowfall, read_from: [a:1]",
-			"source.mysql.read_from: is not available in this version yet; remove it",
+			"server to read from", "user: rowfall", "user: rowfall, read_from: [b:1, a]",
+			`source.mysql.read_from[1]: "a": want host:port, or the path of a socket`,
+		},
+		{
+			"lag below a second", "source:",
+			"source:\n  backfill: {pause_above: {replica_lag: 500ms}}",
+			`x.yaml:3: source.backfill.pause_above.replica_lag: "500ms": want at least 1s`,
+		},
+		{
+			"threads below 0", "source:",
+			"source:\n  backfill: {pause_above: {threads_running: -1}}",
+			`source.backfill.pause_above.threads_running: "-1": want a whole number from 0`,
+		},
+		{
+			"limit of nothing", "source:", "source:\n  backfill: {pause_above: {threads: 1}}",
+			"source.backfill.pause_above.threads: is not a key here",
 		},
 		{"bad address", "127.0.0.1:3306", "127.0.0.1", "want host:port"},
 		{

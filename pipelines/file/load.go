@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -105,7 +106,12 @@ func (c *Config) readSource(source *section) {
 	b.get("chunk_rows").read(number{&backfill.ChunkRows, 1, 1_000_000})
 	b.get("parallel").read(number{&backfill.Parallel, 1, 64})
 	b.get("rows_per_second").read(number{&backfill.RowsPerSecond, 0, 1_000_000_000})
-	b.notYet("pause_above")
+	pause := b.get("pause_above").section()
+	pause.get("threads_running").read(number{&backfill.PauseAbove.ThreadsRunning, 0, 1_000_000})
+	pause.get("replica_lag").read(optionalDuration{
+		duration{&backfill.PauseAbove.ReplicaLag, time.Second},
+	})
+	pause.rejectUnknown()
 	b.rejectUnknown()
 	source.rejectUnknown()
 }
@@ -122,14 +128,10 @@ func (c *Config) readMySQL(server value) {
 	emptyList := addresses.node != nil && addresses.node.Kind == yaml.SequenceNode &&
 		len(config.Addresses) == 0
 	required(addresses.node == nil || emptyList, "addresses", "is required: [HOST:PORT, ...]")
-	for i, a := range config.Addresses {
-		if strings.HasPrefix(a, "/") {
-			continue // a Unix socket
-		}
-		if err := replication.CheckHostPort(a); err != nil {
-			addresses.item(i).errorf("%v, or the path of a socket", err)
-		}
-	}
+	checkAddresses(addresses, config.Addresses)
+	readFrom := s.get("read_from")
+	c.Source.ReadFrom = readFrom.texts()
+	checkAddresses(readFrom, c.Source.ReadFrom)
 	config.User = s.get("user").text()
 	required(config.User == "", "user", "is required")
 	config.Password = s.get("password").text()
@@ -153,8 +155,19 @@ func (c *Config) readMySQL(server value) {
 				"time:2026-11-28T10:00:00Z", c.Source.Start)
 		}
 	}
-	s.notYet("read_from")
 	s.rejectUnknown()
+}
+
+// checkAddresses rejects the items of a list that are no addresses of servers.
+func checkAddresses(list value, addresses []string) {
+	for i, a := range addresses {
+		if strings.HasPrefix(a, "/") {
+			continue // a Unix socket
+		}
+		if err := replication.CheckHostPort(a); err != nil {
+			list.item(i).errorf("%v, or the path of a socket", err)
+		}
+	}
 }
 
 // limitKeys are the keys of Limits. Former versions had them below sink.node, where they still are

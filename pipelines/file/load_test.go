@@ -98,6 +98,26 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// The limits of load are read, and none is the default.
+func TestPauseAbove(t *testing.T) {
+	for text, want := range map[string]file.PauseAbove{
+		"{}": {},
+		"{pause_above: {threads_running: 0, replica_lag: 0s}}": {},
+		"{pause_above: {threads_running: 20, replica_lag: 2s}}": {
+			ThreadsRunning: 20, ReplicaLag: 2 * time.Second,
+		},
+	} {
+		text = strings.Replace(minimal, "source:", "source:\n  backfill: "+text, 1)
+		c, err := file.Parse("x.yaml", []byte(text), environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Source.Backfill.PauseAbove; got != want {
+			t.Errorf("read %+v, want %+v", got, want)
+		}
+	}
+}
+
 func TestParseShipped(t *testing.T) {
 	files, err := filepath.Glob("../shop/*.yaml")
 	if err != nil || len(files) < 2 {

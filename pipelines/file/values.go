@@ -211,6 +211,17 @@ func (v duration) String() string {
 
 func (v duration) Type() string { return "time" }
 
+// optionalDuration is a duration for which 0 is allowed, too.
+type optionalDuration struct{ duration }
+
+func (v optionalDuration) Set(text string) error {
+	if d, ok := parseDuration(text); ok && d == 0 {
+		*v.p = 0
+		return nil
+	}
+	return v.duration.Set(text)
+}
+
 func parseDuration(text string) (time.Duration, bool) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n < 100_000 {

@@ -7,7 +7,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
-	"rowfall/transform"
 )
 
 // firstChunkRows limits a table's first chunk, which shows how large the rows are.
@@ -16,32 +15,17 @@ const firstChunkRows = 1000
 // chunk is a range of a table's rows, in the order of its key, from the SELECT to the sink.
 type chunk struct {
 	taskBase
-	plan *transform.Plan // a clone for the worker: two goroutines cannot share a plan
-	// compare means that the sink may hold the rows: what differs is written.
-	compare bool
-	after   [][]byte
-	until   [][]byte // nil: up to limit
-	limit   int
-	bytes   int // the chunk's share of Config.ChunkBytes
+	rowBuffer // what was read
+	after     [][]byte
+	until     [][]byte // nil: up to limit
+	limit     int
+	bytes     int // the chunk's share of Config.ChunkBytes
 	// dirtyBytes is Config.DirtyKeyBytes.
 	dirtyBytes int
 
-	dirty dirtyKeys
-	key   []byte
-
-	// What was read.
+	dirty  dirtyKeys
+	key    []byte
 	result query.ChunkResult
-	read   []readRow
-	keys   []byte
-	// unit holds the commands of all rows, in order; or with compare their expectations, as bytes.
-	unit transform.Commands
-}
-
-// readRow is a row of a chunk: the ends of its key in chunk.keys, and of its commands or
-// expectations in chunk.unit.
-type readRow struct {
-	keyEnd int
-	end    transform.Mark
 }
 
 // nextChunk returns the chunk that continues a table's job.
@@ -64,11 +48,6 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 	return c
 }
 
-// isOneUnit reports whether the chunk must be written in one unit. That is so if its rows are added
-// to a list or a stream: only the last unit of a chunk stores that its rows are written, so after a
-// crash between two units rows would be added twice.
-func (c *chunk) isOneUnit() bool { return !c.compare && c.plan.ActsOnLoad() }
-
 // errChunkFull ends the SELECT of a chunk whose rows exceed the chunk's share of memory.
 var errChunkFull = errors.New("chunk is full")
 
@@ -90,34 +69,14 @@ func (c *chunk) run(ctx context.Context, rows RowReader) error {
 }
 
 // Reset removes all rows, before they are read once more.
-func (c *chunk) Reset() {
-	c.read, c.keys = c.read[:0], c.keys[:0]
-	c.unit.Reset()
-}
+func (c *chunk) Reset() { c.reset() }
 
 // Add appends a row, or returns errChunkFull.
 func (c *chunk) Add(row *binlog.Row) error {
-	if len(c.read) > 0 && c.unit.Size()+len(c.keys) > 2*c.bytes {
+	if len(c.read) > 0 && c.size() > 2*c.bytes {
 		return errChunkFull
 	}
-	var err error
-	if c.keys, err = c.plan.AppendRowKey(c.keys, row); err != nil {
-		return err
-	}
-	if c.compare {
-		err = c.plan.Expect(row, func(e transform.Expectation) error {
-			c.unit.Bytes = e.AppendTo(c.unit.Bytes)
-			return nil
-		})
-	} else {
-		change := binlog.Change{Table: c.plan.Table(), Op: binlog.Insert, After: row}
-		err = c.plan.Append(&c.unit, &change, transform.FullRow, transform.Origin{Load: true})
-	}
-	if err != nil {
-		return err
-	}
-	c.read = append(c.read, readRow{len(c.keys), c.unit.Mark()})
-	return nil
+	return c.add(row)
 }
 
 // markDirty uses the table's plan; the chunk's plan belongs to the worker.
@@ -147,17 +106,6 @@ func (c *chunk) markDirty(change *binlog.Change) error {
 	return nil
 }
 
-// eachKey iterates over the keys of the chunk's rows.
-func (c *chunk) eachKey(yield func(key []byte) bool) {
-	from := 0
-	for _, row := range c.read {
-		if !yield(c.keys[from:row.keyEnd]) {
-			return
-		}
-		from = row.keyEnd
-	}
-}
-
 // retry schedules a chunk whose dirty keys overflowed to be read again, between the same bounds.
 // This time the rows are known beforehand, and only their keys are recorded. So the chunk cannot
 // overflow twice, and the job progresses however much is written.
@@ -180,64 +128,30 @@ func (c *chunk) nextLimit(most int) int {
 	if len(c.read) == 0 {
 		return min(firstChunkRows, most)
 	}
-	size := (c.unit.Size()+len(c.keys))/len(c.read) + 1
+	size := c.size()/len(c.read) + 1
 	return max(1, min(most, c.bytes/size, 2*c.limit))
 }
 
 // apply writes the clean rows of a chunk in units. The last unit carries the finished range.
 func (c *chunk) apply(ctx context.Context, e *Engine) error {
-	if err := e.host.Flush(ctx); err != nil {
+	if err := c.write(ctx, e, &c.dirty); err != nil {
 		return err
 	}
-	inUnit, key := 0, 0
-	var from transform.Mark
-	for i, row := range c.read {
-		if !c.dirty.contains(c.keys[key:row.keyEnd]) {
-			if err := c.writeRow(ctx, e, from, row.end, i == len(c.read)-1); err != nil {
-				return err
-			}
-			inUnit++
-		}
-		from, key = row.end, row.keyEnd
-		if c.isOneUnit() {
-			continue
-		}
-		flushed, err := e.host.FlushIfLarge(ctx, inUnit, unitRows)
-		if err != nil {
-			return err
-		}
-		if flushed {
-			inUnit = 0
-		}
-	}
-	return c.save(ctx, e)
-}
-
-// writeRow puts the row between two marks of the chunk's unit into the host's unit. isLast means
-// that the chunk's unit is not needed afterwards.
-func (c *chunk) writeRow(
-	ctx context.Context, e *Engine, from, to transform.Mark, isLast bool,
-) error {
-	u := e.host.Commands()
-	const huge = 16 << 20
-	switch size := to.Bytes - from.Bytes; {
-	case c.compare:
-		return repair(ctx, e, c.unit.Bytes[from.Bytes:to.Bytes:to.Bytes])
-	case isLast && size > huge:
-		u.MoveRange(&c.unit, from, to)
-	default:
-		u.AppendRange(&c.unit, from, to)
-	}
-	return nil
-}
-
-// save records the finished range, and begins the sweep or ends the job after the last range.
-func (c *chunk) save(ctx context.Context, e *Engine) error {
 	t := c.table
 	t.Job.Rows += int64(len(c.read))
 	t.Job.After = c.result.Last
 	t.nextRows = c.nextLimit(e.config.ChunkRows)
-	if c.result.Done {
+	if err := e.saveRead(ctx, t, c.result.Done); err != nil {
+		return err
+	}
+	e.keepBuffers(c)
+	return nil
+}
+
+// saveRead saves the job of a table after rows were read. After the last row, isEnd, it begins the
+// sweep or ends the job.
+func (e *Engine) saveRead(ctx context.Context, t *Table, isEnd bool) error {
+	if isEnd {
 		if t.Job.Sweep != nil {
 			t.Job.Sweep = &tablestate.Sweep{Reached: true, Confirmed: t.Job.Sweep.Confirmed}
 		} else {
@@ -252,8 +166,7 @@ func (c *chunk) save(ctx context.Context, e *Engine) error {
 	if err := e.host.Flush(ctx); err != nil {
 		return err
 	}
-	e.keepBuffers(c)
-	if c.result.Done {
+	if isEnd {
 		e.log.Info().Str("table", t.FullName()).Int64("rows", t.Job.Rows).Msg("table read")
 	}
 	return nil

@@ -57,7 +57,8 @@ func TestDirtyKeysAreBounded(t *testing.T) {
 		_, tables := numbered(t, Config{Parallel: 1, ChunkRows: 10}, 1)
 		table := tables[0]
 		c := &chunk{
-			taskBase: taskBase{table: table}, plan: table.Plan.Clone(), limit: 10, bytes: 1 << 20,
+			taskBase: taskBase{table: table}, rowBuffer: rowBuffer{plan: table.Plan.Clone()},
+			limit: 10, bytes: 1 << 20,
 			dirtyBytes: most * dirtyKeyCost,
 		}
 		for id := 1; id <= 10; id++ {
@@ -222,7 +223,7 @@ func TestChunksShareMemory(t *testing.T) {
 		if !errors.Is(err, errChunkFull) {
 			t.Fatal(err)
 		}
-		total += len(c.unit.Bytes) + len(c.keys)
+		total += c.size()
 	}
 	if total > 2*most+8*100 {
 		t.Errorf("8 chunks hold %d bytes, want about %d", total, 2*most)

@@ -10,11 +10,13 @@
 //   - task.go: task, one query, and the positions that make its result safe
 //   - schema_task.go, chunk.go, sweep.go: the three kinds of task, in the order in which a job
 //     needs them: for the table's columns, its rows, and the keys that no row writes
+//   - scan.go: the task that takes the place of chunks for a table without a key
+//   - row_buffer.go: rows between their SELECT and the sink
 //   - keys.go, key_batch.go: AddKeys, and the task of a job that reads some rows by their keys
 //   - repair.go: writes what differs in the sink, and handles keys of another type
 //   - chunk_buffers.go: the buffers of applied chunks, which the next chunks fill
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
-//   - rate_limiter.go: rows_per_second
+//   - rate_limiter.go: rows_per_second; throttle.go: pause_above
 //   - remove.go: Removal, which removes all of a table's keys without a query
 //
 // # Who calls what
@@ -24,7 +26,8 @@
 // when a statement changes the table, and Engine.Step between transactions. Step requests tasks and
 // applies results. A worker only runs tasks: it calls the RowReader, which calls the task as
 // Collector, with a clone of the table's plan. A task is handed over through channels, so the loop
-// and the worker never use one field at a time; what markDirty needs meanwhile is the loop's.
+// and the worker never use one field at a time; what markDirty needs meanwhile is the loop's. Only
+// a scan passes a part of its result while it runs.
 //
 // # The bracket
 //
@@ -34,9 +37,20 @@
 // not dirty is as the stream's data are, and is written. So the stream never waits for a SELECT,
 // and nothing old overwrites anything new.
 //
+// If the rows are read from another server of the same history, F and H are GTID sets.
+//
 // Three rules follow. A change that logs no rows interrupts the task (Table.Interrupt). While a
 // table is in quarantine its changes are not marked dirty, so its job does not run. And a result
 // that fails or is discarded is requested again from where the written data end.
+//
+// # Tables without a key
+//
+// A table without a unique NOT NULL index is read by one SELECT in a consistent snapshot. H is read
+// after the snapshot was opened. The rows are written in batches while the SELECT runs, once the
+// stream has passed H. Until the last batch, each row that the stream changes is dirty; after H,
+// new rows are not, because the snapshot does not have them. If the dirty keys exceed
+// Config.DirtyKeyBytes, or if the server has no GTIDs, the table is read in chunks, and each chunk
+// costs a scan of the table. A scan that ends early begins again with the first row.
 //
 // # What is stored
 //
@@ -67,11 +81,12 @@
 //
 // # Memory
 //
-// Tasks in flight are at most Config.Parallel. A chunk holds about twice its share of
-// Config.ChunkBytes, or one row. Its dirty keys take Config.DirtyKeyBytes; if they would take more,
-// only the chunk's own keys are kept. A sweep holds a bounded number of keys and members of bounded
-// size together, or one scan of them, and marks only these dirty. A keys job holds one block, and a
-// few bytes for each key of a set unless there are too many.
+// Tasks in flight are at most Config.Parallel. A chunk, or the three batches of a scan, hold about
+// twice their share of Config.ChunkBytes, or one row each. Dirty keys take Config.DirtyKeyBytes; if
+// those of a chunk would take more, only the chunk's own keys are kept. A sweep holds a bounded
+// number of keys and members of bounded size together, or one scan of them, and marks only these
+// dirty. A keys job holds one block, and a few bytes for each key of a set unless there are too
+// many.
 //
 // The package has more than 12 files because each kind of task, with the state that makes its
 // result safe, has its own.

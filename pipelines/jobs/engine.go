@@ -35,6 +35,8 @@ type Config struct {
 	// DirtyKeyBytes limits the memory of the keys that one statement may change while a chunk of
 	// the table is read; 0 is 8 MiB.
 	DirtyKeyBytes int
+	// Throttle pauses the jobs while servers are too busy; nil never does.
+	Throttle Throttle
 }
 
 // Engine runs the jobs of a pipeline's tables beside the stream. The goroutine of the loop calls
@@ -48,9 +50,10 @@ type Engine struct {
 	waiting  []*Table // tables with a job and without a task
 	requests chan task
 	results  chan task
-	pending  []task // their results have arrived; they wait for the stream to pass their fence
-	active   int    // tasks in flight or pending
-	repeated int    // tasks that were repeated
+	pending  []task  // their results have arrived; they wait for the stream to pass their fence
+	scans    []*scan // the tasks in flight or pending that are scans
+	active   int     // tasks in flight or pending
+	repeated int     // tasks that were repeated
 	limiter  rateLimiter
 	// logged is when report wrote the last line, and loggedRows is what rows was then.
 	logged     time.Time
@@ -183,6 +186,9 @@ func (e *Engine) start(ctx context.Context) {
 	for range e.config.Parallel {
 		e.done.Go(func() { e.work(ctx) })
 	}
+	if e.config.Throttle != nil {
+		e.done.Go(func() { e.config.Throttle.Watch(ctx, e.host.Wake) })
+	}
 }
 
 // work is a worker: it runs tasks until ctx ends. An error becomes the task's.
@@ -217,12 +223,19 @@ func (e *Engine) Step(ctx context.Context) error {
 	if err := e.receive(); err != nil {
 		return err
 	}
+	waitScan, err := e.stepScans(ctx, time.Now())
+	if err != nil {
+		return err
+	}
 	if err := e.applyPassed(ctx); err != nil {
 		return err
 	}
 	wait, err := e.request(ctx, time.Now())
 	if err != nil {
 		return err
+	}
+	if waitScan > 0 && (wait == 0 || waitScan < wait) {
+		wait = waitScan
 	}
 	if wait > 0 {
 		if e.wakeTimer == nil {
@@ -243,12 +256,13 @@ func (e *Engine) receive() error {
 		switch {
 		case b.discarded:
 			e.finish(b)
-		case isGone(b.err):
+		case IsGone(b.err):
 			b.table.rewind()
 			b.table.pause(time.Now())
 			e.log.Warn().Err(b.err).Str("table", b.table.FullName()).
-				Msg("a job waits and is retried: the table or a column is gone from the server, " +
-					"and the stream will reach the statement; or SELECT was revoked: grant it")
+				Msg("a job waits and is retried: the table or a column is gone from the server " +
+					"or was altered, and the stream will reach the statement; " +
+					"or SELECT was revoked: grant it")
 			e.finish(b)
 		case b.err != nil:
 			if err := e.host.Fault(b.table, b.err); err != nil {
@@ -262,11 +276,13 @@ func (e *Engine) receive() error {
 	return nil
 }
 
-// isGone reports whether a SELECT failed because the server no longer has the table or one of its
-// columns, or because SELECT was revoked. In the first case the stream will show the statement.
-func isGone(err error) bool {
+// IsGone reports whether a SELECT failed because the server no longer has the table or one of its
+// columns, because the table was altered after a snapshot was opened, or because SELECT was revoked.
+// Except in the last case, the stream will show the statement.
+func IsGone(err error) bool {
 	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase) ||
-		mysql.IsCode(err, mysql.CodeUnknownColumn) || mysql.IsCode(err, mysql.CodeTableDenied)
+		mysql.IsCode(err, mysql.CodeUnknownColumn) || mysql.IsCode(err, mysql.CodeTableDenied) ||
+		mysql.IsCode(err, mysql.CodeTableChanged)
 }
 
 // applyPassed applies the results whose fence the stream has passed.
@@ -282,20 +298,12 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 			e.repeated++
 			e.finish(b)
 			continue
-		// The stream's position, not the data's: the fence may lie after events that are no
-		// transaction, and only the stream's position includes them.
-		case e.host.Position().CompareFile(b.fence) < 0:
+		case !e.hasPassed(&b.fence):
 			keep = append(keep, t)
 			continue
 		}
-		if err := t.apply(ctx, e); err != nil {
-			// Is a key of another type in the way? Other faults of a table are found before.
-			if !errors.As(err, new(*sink.KeyTypeError)) {
-				return err
-			}
-			if err := e.host.Fault(b.table, err); err != nil {
-				return err
-			}
+		if err := e.faultOf(b.table, t.apply(ctx, e)); err != nil {
+			return err
 		}
 		b.table.pauses = 0
 		e.finish(b)
@@ -303,6 +311,26 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 	clear(e.pending[len(keep):]) // so that applied tasks can be collected
 	e.pending = keep
 	return nil
+}
+
+// hasPassed reports whether the stream has passed a fence. It compares with the stream's position,
+// not the data's: the fence may lie after events that are no transaction, and only the stream's
+// position includes them.
+func (e *Engine) hasPassed(fence *binlog.Position) bool {
+	at := e.host.Position()
+	if fence.File == "" { // of a replica
+		return at.GTID.Contains(fence.GTID)
+	}
+	return at.CompareFile(*fence) >= 0
+}
+
+// faultOf handles an error of writing what was read of a table. Is a key of another type in the way?
+// That is a fault of the table; other faults of a table are found before.
+func (e *Engine) faultOf(t *Table, err error) error {
+	if errors.As(err, new(*sink.KeyTypeError)) {
+		return e.host.Fault(t, err)
+	}
+	return err
 }
 
 // finish ends a table's task. The table waits for its next turn, unless its jobs are done.
@@ -313,6 +341,7 @@ func (e *Engine) finish(b *taskBase) {
 		e.tableTasks--
 	}
 	t.task = nil
+	e.forgetScan(b)
 	if t.hasWork() {
 		e.waiting = append(e.waiting, t)
 	} else {
@@ -327,10 +356,14 @@ func (e *Engine) forget(t *Table) {
 }
 
 // request requests a task for each free worker, with the stream's position as F. A task that the
-// limiter does not allow yet is not requested, so that it does not collect dirty keys while it
-// waits. request returns how long to wait before the next call; 0 if no table waits for time.
+// limiter or the throttle does not allow yet is not requested, so that it does not collect dirty
+// keys while it waits. request returns how long to wait before the next call; 0 if no table waits
+// for time.
 func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, error) {
 	var soonest time.Duration
+	if e.isPaused() {
+		return 0, nil // the throttle wakes the loop
+	}
 	for turns := len(e.waiting); e.active < e.config.Parallel && turns > 0; turns-- {
 		t := e.waiting[0]
 		if wait := t.pausedUntil.Sub(now); wait > 0 {
@@ -371,6 +404,9 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 		if !b.ofKeys {
 			e.tableTasks++
 		}
+		if s, ok := next.(*scan); ok {
+			e.scans = append(e.scans, s)
+		}
 		e.requests <- next // never blocks: the channel has a slot for each worker
 	}
 	return soonest, nil
@@ -389,6 +425,9 @@ func (e *Engine) nextTask(ctx context.Context, t *Table) (task, error) {
 	}
 	if err := query.CheckKey(t.Schema, Order(t.Schema, t.Plan)); err != nil {
 		return nil, &UnreadableError{err}
+	}
+	if t.mustScan() {
+		return e.nextScan(t), nil
 	}
 	return e.nextChunk(t), nil
 }

@@ -17,12 +17,23 @@ import (
 
 // modelMappings are tables sections for db.t and db.o. unfiltered is the one that has written the
 // keys of which the sink holds some at the beginning.
-var modelMappings = []struct{ mapping, unfiltered string }{
-	{`"db.*": {}`, `"db.*": {}`},
+var modelMappings = []struct {
+	main                *binlog.Table
+	mapping, unfiltered string
+}{
+	{tableT, `"db.*": {}`, `"db.*": {}`},
+	{tableT, modelTables("where: (x ?? 0) > 1"), modelTables("ignore: false")},
+	{tableL, loose, loose},
 	{
-		modelTables("where: (x ?? 0) > 1"), modelTables("ignore: false"),
+		tableL, modelTables("where: (x ?? 0) > 1\n  key_columns: [a, b]"),
+		modelTables("key_columns: [a, b]"),
 	},
 }
+
+// loose maps db.t without a key.
+const loose = `
+db.*: {}
+db.t: {key_columns: [a, b]}`
 
 // modelTables has outputs of every kind. The tables share the keys all and by:{x}.
 func modelTables(where string) string {
@@ -83,7 +94,7 @@ func (w *world) randomRow(table *binlog.Table) [][]byte {
 
 // change makes the server change a random row.
 func (w *world) change() {
-	table := tableT
+	table := w.main
 	if w.rng.IntN(4) == 0 {
 		table = tableO
 	}
@@ -94,7 +105,7 @@ func (w *world) change() {
 	if len(keys) > 0 && w.rng.IntN(2) == 0 {
 		before = rows[keys[w.rng.IntN(len(keys))]]
 		if w.rng.IntN(3) > 0 { // the row keeps its key
-			for _, k := range table.Key() {
+			for _, k := range orderOf(table) {
 				next[k] = before[k]
 			}
 		}
@@ -121,13 +132,13 @@ const anotherType = "another type"
 // fill makes the sink hold rows that are stale, rows that differ, keys that no output writes, and
 // keys of another type. It returns what must stay in the sink.
 func (w *world) fill(unfiltered string, isInitial bool) (foreign [][]string) {
-	old := compile(w.t, unfiltered, tableT)
-	rows := w.server.rows(tableT, len(w.server.log))
+	old := compile(w.t, unfiltered, w.main)
+	rows := w.server.rows(w.main, len(w.server.log))
 	if isInitial {
 		clear(rows)
 	}
 	for i := 0; i < 20 && !isInitial; i++ {
-		insert(w.t, w.sink, old, w.randomRow(tableT))
+		insert(w.t, w.sink, old, w.randomRow(w.main))
 	}
 	for _, key := range slices.Sorted(maps.Keys(rows)) {
 		cells := rows[key]
@@ -178,9 +189,15 @@ func TestJobsAgainstModel(t *testing.T) {
 		seeds = 20
 	}
 	for i, m := range modelMappings {
-		for seed := range uint64(seeds) {
+		n := seeds
+		if m.main == tableL {
+			n /= 2
+		}
+		for seed := range uint64(n) {
 			if !t.Run(strconv.Itoa(i)+"/"+strconv.FormatUint(seed, 10), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { testModel(t, seed, m.mapping, m.unfiltered) })
+				synctest.Test(t, func(t *testing.T) {
+					testModel(t, seed, m.main, m.mapping, m.unfiltered)
+				})
 			}) {
 				return
 			}
@@ -188,8 +205,10 @@ func TestJobsAgainstModel(t *testing.T) {
 	}
 }
 
-func testModel(t *testing.T, seed uint64, mapping, unfiltered string) {
-	w := newWorld(t, seed, Config{}, compile(t, mapping, tableT), compile(t, mapping, tableO))
+func testModel(t *testing.T, seed uint64, main *binlog.Table, mapping, unfiltered string) {
+	w := newWorld(t, seed, Config{}, compile(t, mapping, main), compile(t, mapping, tableO))
+	w.main = main
+	w.cannotScan = func() bool { return w.rng.IntN(5) == 0 }
 	w.config = Config{
 		Parallel: 1 + w.rng.IntN(3), ChunkRows: 1 + w.rng.IntN(7),
 		ChunkBytes: 200 + w.rng.IntN(2000), DirtyKeyBytes: dirtyKeyCost * w.rng.IntN(6),
@@ -296,7 +315,7 @@ func (w *world) makeStale(table *binlog.Table, mapping string) {
 // disturb does something that is rare.
 func (w *world) disturb() {
 	add := func(kind eventKind) {
-		table := tableT
+		table := w.main
 		if w.rng.IntN(3) == 0 {
 			table = tableO
 		}

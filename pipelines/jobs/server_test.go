@@ -63,9 +63,17 @@ func (s *server) setUnlogged(table *binlog.Table, before, after [][]byte) {
 	s.log = append(s.log, event{unlogged, table, before, after})
 }
 
+// orderOf returns the columns that identify a row: the first two in a table without a key.
+func orderOf(table *binlog.Table) []int {
+	if key := table.Key(); len(key) > 0 {
+		return key
+	}
+	return []int{0, 1}
+}
+
 func keyOf(table *binlog.Table, cells [][]byte) string {
 	var key []string
-	for _, k := range table.Key() {
+	for _, k := range orderOf(table) {
 		key = append(key, string(cells[k]))
 	}
 	return strings.Join(key, "\x00")
@@ -73,7 +81,7 @@ func keyOf(table *binlog.Table, cells [][]byte) string {
 
 // compareKeys orders the rows of a table, or a row and a key.
 func compareKeys(table *binlog.Table, a, b [][]byte) int {
-	for i, k := range table.Key() {
+	for i, k := range orderOf(table) {
 		x, y := string(a[i]), string(b[i])
 		if table.Columns[k].Type == binlog.TypeInt {
 			n, _ := strconv.Atoi(x)
@@ -90,7 +98,7 @@ func compareKeys(table *binlog.Table, a, b [][]byte) int {
 
 func keyCells(table *binlog.Table, cells [][]byte) [][]byte {
 	var key [][]byte
-	for _, k := range table.Key() {
+	for _, k := range orderOf(table) {
 		key = append(key, cells[k])
 	}
 	return key
@@ -167,6 +175,39 @@ func (r *reader) ReadRows(
 		}
 	}
 	return result, nil
+}
+
+// ScanRows hands over one row or more at a time.
+func (r *reader) ScanRows(
+	ctx context.Context, request query.ScanRequest, from binlog.Position, to Scanner,
+) error {
+	// The rows are handed over after query has returned: then the test's goroutine runs, too.
+	var rows map[string][][]byte
+	fence, err := r.query(ctx, from, func(n int) error {
+		if r.w.cannotScan != nil && r.w.cannotScan() {
+			return query.ErrNoSnapshot
+		}
+		rows = r.w.server.rows(request.Table, n)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	to.Reset()
+	if err := to.Begin(fence); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(rows)) {
+		if to.IsFull() {
+			if err := to.HandOver(ctx); err != nil {
+				return err
+			}
+		}
+		if err := to.Add(row(request.Table, rows[key])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *reader) ReadMatching(

@@ -34,6 +34,9 @@ type Table struct {
 	// with nextRows as the chunk's limit unless that is 0.
 	repeat   *chunk
 	nextRows int
+	// isPaged means that a table without a key is read in pages, because it could not be read by a
+	// scan.
+	isPaged bool
 	// cursor is where the sweep of an output continues; empty at its beginning.
 	cursor sweepCursor
 	// keys is the part of the keys job that is not stored.
@@ -113,7 +116,7 @@ func (t *Table) Restart(job tablestate.Job) {
 	if isOwed && !job.Done && !job.Skipped {
 		job.MissedFrom = t.Job.MissedFrom
 	}
-	t.Job = job
+	t.Job, t.isPaged = job, false
 	if readsEveryRow(&job) {
 		t.dropKeys()
 	}

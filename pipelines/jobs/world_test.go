@@ -41,6 +41,12 @@ var (
 			},
 		},
 	}
+	// tableL is tableT without a key.
+	tableL = func() *binlog.Table {
+		t := *tableT
+		t.Primary = nil
+		return &t
+	}()
 	tableO = &binlog.Table{
 		Database: "db", Name: "o", Primary: []int{0},
 		Columns: []binlog.Column{
@@ -95,6 +101,7 @@ type world struct {
 	t      *testing.T
 	rng    *rand.Rand
 	server server
+	main   *binlog.Table // db.t: tableT or tableL
 	plans  map[*binlog.Table]*transform.Plan
 	config Config
 
@@ -110,6 +117,7 @@ type world struct {
 
 	queryError       func() error // called before each SELECT; its error becomes the SELECT's
 	afterQuery       func()       // called after each SELECT, before the fence is read
+	cannotScan       func() bool  // nil: scans are possible
 	queries          chan struct{}
 	corrupt          func(*binlog.Table) // called before a table is read again
 	faults, restarts int
@@ -148,7 +156,7 @@ func newWorld(t *testing.T, seed uint64, config Config, plans ...*transform.Plan
 		plans: make(map[*binlog.Table]*transform.Plan),
 		sink:  sinktest.NewMemory("shop"), tables: make(map[string]*Table),
 		stored: make(map[string]record), unsaved: make(map[string]record),
-		queries: make(chan struct{}), storedPosition: at(0),
+		queries: make(chan struct{}), storedPosition: at(0), main: tableT,
 	}
 	for _, p := range plans {
 		w.plans[p.Table()] = p
@@ -201,6 +209,9 @@ func (w *world) restart() {
 func (w *world) step() {
 	if err := w.engine.Step(w.t.Context()); err != nil {
 		w.failed(err)
+	}
+	if len(w.engine.scans) > 0 {
+		synctest.Wait() // the worker of a scan fills a batch meanwhile
 	}
 }
 

@@ -1,0 +1,121 @@
+package jobs
+
+import (
+	"context"
+
+	"rowfall/binlog"
+	"rowfall/transform"
+)
+
+// rowBuffer holds rows of a table between their SELECT and the sink.
+type rowBuffer struct {
+	plan *transform.Plan // a clone for the worker: two goroutines cannot share a plan
+	// compare means that the sink may hold the rows: what differs is written.
+	compare bool
+
+	read []readRow
+	keys []byte
+	// unit holds the commands of all rows, in order; or with compare their expectations, as bytes.
+	unit transform.Commands
+}
+
+// readRow is a row of a buffer: the ends of its key in keys, and of its commands or expectations in
+// unit.
+type readRow struct {
+	keyEnd int
+	end    transform.Mark
+}
+
+// reset removes all rows.
+func (b *rowBuffer) reset() {
+	b.read, b.keys = b.read[:0], b.keys[:0]
+	b.unit.Reset()
+}
+
+// size returns the memory of the rows.
+func (b *rowBuffer) size() int { return b.unit.Size() + len(b.keys) }
+
+// add appends a row.
+func (b *rowBuffer) add(row *binlog.Row) error {
+	var err error
+	if b.keys, err = b.plan.AppendRowKey(b.keys, row); err != nil {
+		return err
+	}
+	if b.compare {
+		err = b.plan.Expect(row, func(e transform.Expectation) error {
+			b.unit.Bytes = e.AppendTo(b.unit.Bytes)
+			return nil
+		})
+	} else {
+		change := binlog.Change{Table: b.plan.Table(), Op: binlog.Insert, After: row}
+		err = b.plan.Append(&b.unit, &change, transform.FullRow, transform.Origin{Load: true})
+	}
+	if err != nil {
+		return err
+	}
+	b.read = append(b.read, readRow{len(b.keys), b.unit.Mark()})
+	return nil
+}
+
+// isOneUnit reports whether the rows must be written in one unit. That is so if they are added to a
+// list or a stream: only the last unit of a chunk stores that its rows are written, so after a crash
+// between two units rows would be added twice.
+func (b *rowBuffer) isOneUnit() bool { return !b.compare && b.plan.ActsOnLoad() }
+
+// eachKey iterates over the keys of the rows.
+func (b *rowBuffer) eachKey(yield func(key []byte) bool) {
+	from := 0
+	for _, row := range b.read {
+		if !yield(b.keys[from:row.keyEnd]) {
+			return
+		}
+		from = row.keyEnd
+	}
+}
+
+// write writes the rows that are not dirty, in units. The last rows stay in the unit.
+func (b *rowBuffer) write(ctx context.Context, e *Engine, dirty *dirtyKeys) error {
+	if err := e.host.Flush(ctx); err != nil {
+		return err
+	}
+	inUnit, key := 0, 0
+	var from transform.Mark
+	for i, row := range b.read {
+		if !dirty.contains(b.keys[key:row.keyEnd]) {
+			if err := b.writeRow(ctx, e, from, row.end, i == len(b.read)-1); err != nil {
+				return err
+			}
+			inUnit++
+		}
+		from, key = row.end, row.keyEnd
+		if b.isOneUnit() {
+			continue
+		}
+		flushed, err := e.host.FlushIfLarge(ctx, inUnit, unitRows)
+		if err != nil {
+			return err
+		}
+		if flushed {
+			inUnit = 0
+		}
+	}
+	return nil
+}
+
+// writeRow puts the row between two marks of the buffer into the host's unit. isLast means that the
+// buffer is not needed afterwards.
+func (b *rowBuffer) writeRow(
+	ctx context.Context, e *Engine, from, to transform.Mark, isLast bool,
+) error {
+	u := e.host.Commands()
+	const huge = 16 << 20
+	switch size := to.Bytes - from.Bytes; {
+	case b.compare:
+		return repair(ctx, e, b.unit.Bytes[from.Bytes:to.Bytes:to.Bytes])
+	case isLast && size > huge:
+		u.MoveRange(&b.unit, from, to)
+	default:
+		u.AppendRange(&b.unit, from, to)
+	}
+	return nil
+}
