@@ -9,33 +9,100 @@ import (
 	"rowfall/transform"
 )
 
+const mappingPage = "../docs/mapping.md"
+
+var (
+	// mappingExample is a block of YAML, the section tables of a pipeline file, and the block with
+	// the changes and their commands that follows it.
+	mappingExample = regexp.MustCompile("(?s)\n```yaml\n([^`].*?)```\n\n```\n(.*?)```\n")
+	createTable    = regexp.MustCompile(`(?s)CREATE TABLE (\w+\.\w+) \((.*?)\);`)
+)
+
+// pageTable converts a CREATE TABLE of the page into the text that parseTable reads. Each column is
+// "NAME TYPE [NOT NULL] [PRIMARY KEY] [UNIQUE]".
+func pageTable(name, columns string) string {
+	var definitions []string
+	comma := regexp.MustCompile(`,\s+`) // not that of decimal(9,2)
+	for _, column := range comma.Split(columns, -1) {
+		words := strings.Fields(column)
+		definition := words[0] + " " + strings.ToLower(words[1])
+		rest := strings.Join(words[2:], " ")
+		switch {
+		case strings.Contains(rest, "PRIMARY KEY"):
+			definition += " pk"
+		case !strings.Contains(rest, "NOT NULL"):
+			definition += " null"
+		case strings.Contains(rest, "UNIQUE"):
+			definition += " u0"
+		}
+		definitions = append(definitions, definition)
+	}
+	return name + ": " + strings.Join(definitions, "; ")
+}
+
 // TestMappingPage checks the examples of docs/mapping.md: the commands behind each block of YAML
-// are those that the outputs make of the changes.
+// are those that the outputs make of the changes. An example is about the first table of the page
+// whose name it contains, else about the first table. With -update the test writes the commands
+// into the page.
 func TestMappingPage(t *testing.T) {
-	page, err := os.ReadFile("../docs/mapping.md")
+	text, err := os.ReadFile(mappingPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const table = "shop.orders: id int pk; customer_id int; status varchar(20) null; " +
-		"total decimal(9,2) null"
-	form := regexp.MustCompile("(?s)\n## ([^\n]*)\n\n```yaml\n(.*?)```\n\n```\n(.*?)```\n")
-	examples := form.FindAllStringSubmatch(string(page), -1)
-	if n := strings.Count(string(page), "```yaml"); n == 0 || len(examples) != n {
+	page := string(text)
+	tables := createTable.FindAllStringSubmatch(page, -1)
+	if len(tables) == 0 {
+		t.Fatal("the page has no CREATE TABLE")
+	}
+	examples := mappingExample.FindAllStringSubmatchIndex(page, -1)
+	if n := strings.Count(page, "\n```yaml\n"); n == 0 || len(examples) != n {
 		t.Errorf("%d of %d blocks of YAML have the form of an example", len(examples), n)
 	}
+	var updated strings.Builder
+	end := 0
 	for _, e := range examples {
-		title, mapping, want := e[1], e[2], e[3]
-		p := compile(t, mapping, table)
-		var got strings.Builder
-		for _, line := range strings.Split(want, "\n") {
-			change, ok := strings.CutPrefix(line, "# ")
-			if !ok {
-				continue
+		mapping, want := page[e[2]:e[3]], page[e[4]:e[5]]
+		table := tables[0]
+		for _, other := range tables {
+			if strings.Contains(mapping, other[1]) {
+				table = other
+				break
 			}
-			got.WriteString(line + "\n" + runChange(t, p, change, transform.Delta))
 		}
-		if got.String() != want {
-			t.Errorf("%s: the page has\n%s\nand the commands are\n%s", title, want, got.String())
+		got := runExample(t, mapping, pageTable(table[1], table[2]), want)
+		updated.WriteString(page[end:e[4]] + got)
+		end = e[5]
+		if got != want && !*update {
+			line := 1 + strings.Count(page[:e[2]], "\n")
+			t.Errorf("line %d: the page has\n%s\nand the commands are\n%s", line, want, got)
 		}
 	}
+	updated.WriteString(page[end:])
+	if *update {
+		if err := os.WriteFile(mappingPage, []byte(updated.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// runExample returns the changes of an example, which are the lines that begin with "# ", each with
+// the commands that it makes. A table that the mapping does not name makes none.
+func runExample(t *testing.T, mapping, table, changes string) string {
+	t.Helper()
+	p, err := transform.Compile(parseMapping(t, mapping), parseTable(t, table))
+	if err != nil {
+		t.Errorf("%v\n%s", err, mapping)
+	}
+	var out strings.Builder
+	for line := range strings.SplitSeq(changes, "\n") {
+		change, ok := strings.CutPrefix(line, "# ")
+		if !ok {
+			continue
+		}
+		out.WriteString(line + "\n")
+		if p != nil {
+			out.WriteString(runChange(t, p, change, transform.Delta))
+		}
+	}
+	return out.String()
 }

@@ -49,6 +49,11 @@ type document struct {
 	lines    map[string]int                   // the line of each path that was read
 	faults   []*Error
 	warnings []*Error
+
+	// asked is nil outside of tests. A test that compares the documentation with the reader makes
+	// the map. It then has each path that get was called with, and the typed setting into which
+	// read reads it, nil if the value is not read by read.
+	asked map[string]Value
 }
 
 // errorf records a fault at the node n, or without a line if n is nil.
@@ -184,6 +189,15 @@ func (v value) withColumns(form string) value {
 
 // get returns the value of a key, and makes the key known.
 func (s *section) get(key string) value {
+	v := s.find(key)
+	if s.doc.asked != nil {
+		s.doc.asked[v.path] = nil
+	}
+	return v
+}
+
+// find is get for keys that may not be implemented.
+func (s *section) find(key string) value {
 	s.known = append(s.known, key)
 	v := value{doc: s.doc, path: join(s.path, key)}
 	for i, k := range s.keys {
@@ -198,7 +212,7 @@ func (s *section) get(key string) value {
 // notYet rejects keys that are documented but not implemented, instead of calling them unknown.
 func (s *section) notYet(keys ...string) {
 	for _, key := range keys {
-		if v := s.get(key); v.node != nil {
+		if v := s.find(key); v.node != nil {
 			s.doc.errorf(v.node, v.path, "is not available in this version yet; remove it")
 		}
 	}
@@ -241,6 +255,9 @@ func (v value) section() *section {
 
 // read parses the scalar into x. If the key is absent, x keeps its value, which is the default.
 func (v value) read(x Value) {
+	if v.doc.asked != nil {
+		v.doc.asked[v.path] = x
+	}
 	if v.node == nil {
 		return
 	}

@@ -87,7 +87,7 @@ func (c *Config) read(top *section) {
 	c.readSink(top.get("sink").section(), limits)
 	c.readLimits(limits)
 	limits.rejectUnknown()
-	top.notYet("salt", "verify", "admin")
+	top.notYet("revision", "salt", "verify", "admin")
 	log := top.get("log").section()
 	log.get("level").read(word{&c.Log.Level, []string{"trace", "debug", "info", "warn", "error"}})
 	log.get("format").read(word{&c.Log.Format, []string{"console", "json"}})
