@@ -211,7 +211,8 @@ func (r *replicaRows) show(err error) {
 	if h := r.cause.Load(); h != nil {
 		since = h.Since
 	}
-	r.cause.Store(&Hold{"a job waits for a server of source.mysql.read_from: " + err.Error(), since})
+	const prefix = "a job waits for a server of source.mysql.read_from: "
+	r.cause.Store(&Hold{prefix + err.Error(), since})
 	if time.Since(r.logged) >= replicaLogInterval {
 		r.logged = time.Now()
 		r.log.Warn().Err(err).Msg("rows cannot be read from a server of source.mysql.read_from; " +

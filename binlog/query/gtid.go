@@ -38,8 +38,8 @@ func missingFromMySQL(
 	return set.Subtract(&has), err
 }
 
-// executedOrOwned is the expression for the transactions of a MySQL that are executed, and for those
-// that are being executed. The latter may be visible already.
+// executedOrOwned is the expression for the transactions of a MySQL that are executed, and for
+// those that are being executed. The latter may be visible already.
 const executedOrOwned = "CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), " +
 	"NULLIF(@@GLOBAL.gtid_executed, ''))"
 

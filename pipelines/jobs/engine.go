@@ -277,8 +277,8 @@ func (e *Engine) receive() error {
 }
 
 // IsGone reports whether a SELECT failed because the server no longer has the table or one of its
-// columns, because the table was altered after a snapshot was opened, or because SELECT was revoked.
-// Except in the last case, the stream will show the statement.
+// columns, because the table was altered after a snapshot was opened, or because SELECT was
+// revoked. Except in the last case, the stream will show the statement.
 func IsGone(err error) bool {
 	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase) ||
 		mysql.IsCode(err, mysql.CodeUnknownColumn) || mysql.IsCode(err, mysql.CodeTableDenied) ||
@@ -324,8 +324,8 @@ func (e *Engine) hasPassed(fence *binlog.Position) bool {
 	return at.CompareFile(*fence) >= 0
 }
 
-// faultOf handles an error of writing what was read of a table. Is a key of another type in the way?
-// That is a fault of the table; other faults of a table are found before.
+// faultOf handles an error of writing what was read of a table. Is a key of another type in the
+// way? That is a fault of the table; other faults of a table are found before.
 func (e *Engine) faultOf(t *Table, err error) error {
 	if errors.As(err, new(*sink.KeyTypeError)) {
 		return e.host.Fault(t, err)

@@ -58,8 +58,8 @@ func (b *rowBuffer) add(row *binlog.Row) error {
 }
 
 // isOneUnit reports whether the rows must be written in one unit. That is so if they are added to a
-// list or a stream: only the last unit of a chunk stores that its rows are written, so after a crash
-// between two units rows would be added twice.
+// list or a stream: only the last unit of a chunk stores that its rows are written, so after a
+// crash between two units rows would be added twice.
 func (b *rowBuffer) isOneUnit() bool { return !b.compare && b.plan.ActsOnLoad() }
 
 // eachKey iterates over the keys of the rows.

@@ -15,9 +15,9 @@ import (
 // Pages would cost a scan of the table each.
 //
 // The fence is read after the snapshot of S was opened. When the stream has passed the fence, the
-// loop writes the rows batch by batch, while the worker reads further ones. The worker waits for the
-// loop, so that three batches exist at most. A job that is interrupted begins again with the first
-// row, because there is no key to continue after.
+// loop writes the rows batch by batch, while the worker reads further ones. The worker waits for
+// the loop, so that three batches exist at most. A job that is interrupted begins again with the
+// first row, because there is no key to continue after.
 //
 // A row is dirty if the stream has changed it since F, the position of the request. Dirty keys are
 // kept until the last row is written. When the stream has passed the fence, inserted rows are not
@@ -54,8 +54,8 @@ type scan struct {
 	isPassed bool
 }
 
-// scanBatch is a part of the rows of a scan. isFirst is set for the first one after the snapshot was
-// opened.
+// scanBatch is a part of the rows of a scan. isFirst is set for the first one after the snapshot
+// was opened.
 type scanBatch struct {
 	rowBuffer
 	fence   binlog.Position

@@ -10,8 +10,8 @@ import (
 	"rowfall/transform"
 )
 
-// scanned runs a test in a synctest bubble, with a world of a table without a key that has n rows. A
-// job that reads the table has been added and has not begun.
+// scanned runs a test in a synctest bubble, with a world of a table without a key that has n rows.
+// A job that reads the table has been added and has not begun.
 func scanned(t *testing.T, n int, config Config, test func(w *world, l *Table)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -166,4 +166,19 @@ func TestScanBeginsAgain(t *testing.T) {
 		}
 		w.mustHoldRows()
 	})
+}
+
+// Rows that an initial load adds to a list are read in pages: a scan that begins again would add
+// them twice. A job that compares adds nothing.
+func TestNoScanIntoList(t *testing.T) {
+	plan := compile(t, `
+db.t:
+  key_columns: [a, b]
+  write: [{list: l, value: "{a}", snapshot: true}]`, tableL)
+	for _, compares := range []bool{false, true} {
+		table := &Table{Schema: tableL, Plan: plan, Job: tablestate.Job{Compare: compares}}
+		if got := table.mustScan(); got != compares {
+			t.Errorf("compares: %v; scanned: %v", compares, got)
+		}
+	}
 }

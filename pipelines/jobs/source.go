@@ -8,8 +8,8 @@ import (
 	"rowfall/binlog/query"
 )
 
-// RowSource reads the rows of tables. A fence is a file and offset of the stream's server, or a GTID
-// set without a file.
+// RowSource reads the rows of tables. A fence is a file and offset of the stream's server, or a
+// GTID set without a file.
 type RowSource interface {
 	// EstimateRows returns estimates of the numbers of rows of tables, in their order.
 	EstimateRows(ctx context.Context, tables []*binlog.Table) ([]int64, error)
