@@ -21,8 +21,11 @@ func TestConflictsOfActs(t *testing.T) {
 		a, b string
 		want string
 	}{
-		{list, list, ""}, {stream, stream, ""}, {channel, channel, ""},
-		{list, channel, ""}, {channel, value, ""},
+		{list, list, ""},
+		{stream, stream, ""},
+		{channel, channel, ""},
+		{list, channel, ""},
+		{channel, value, ""},
 		{list, stream, "give one of them its own prefix"},
 		{"{list: 'events{id}', value: v}", value, "give one of them its own prefix"},
 		{value, "{stream: 'events{id}'}", "give one of them its own prefix"},
