@@ -26,7 +26,8 @@ const actsMapping = `.t": {write: [{hash: "t:{id}"}, {list: changes, value: "{ta
 // actsEdits are the edits of database.config that map the tables.
 func actsEdits(d *database) []string {
 	return []string{
-		`.*": {}`, fmt.Sprintf(actsMapping, d.name), "max_atomic_rows: 10000", "max_atomic_rows: 40",
+		`.*": {}`, fmt.Sprintf(actsMapping, d.name),
+		"max_atomic_rows: 10000", "max_atomic_rows: 40",
 	}
 }
 
@@ -103,12 +104,13 @@ func (s *changeScript) step() {
 type keyReader func(command ...string) resp.Reply
 
 func (m *memory) reader(t *testing.T) keyReader {
+	keys := &sink.KeyspaceReader{Keys: m.Keys} // memory.Read has one buffer, for the pipeline
 	return func(command ...string) resp.Reply {
 		words := make([][]byte, len(command))
 		for i, word := range command {
 			words[i] = []byte(word)
 		}
-		reply, err := m.Read(t.Context(), words...)
+		reply, err := keys.Read(t.Context(), words...)
 		must(t, err)
 		return reply
 	}

@@ -120,8 +120,8 @@ type KeyReader interface {
 }
 
 // Compare reads all keys of a replica and returns at most limit differences, one sentence each. No
-// differences mean that the replica equals MySQL. Keys that begin with "rowfall:" are ignored, and so
-// are lists and streams of the mapping, which the rows do not determine.
+// differences mean that the replica equals MySQL. Keys that begin with "rowfall:" are ignored, and
+// so are lists and streams of the mapping, which the rows do not determine.
 func (d *Dataset) Compare(ctx context.Context, r KeyReader, limit int) ([]string, error) {
 	var diffs []string
 	report := func(format string, args ...any) {

@@ -57,7 +57,8 @@ func (l *loop) makeGapByRebuild(from string, old *tableSet) error {
 	}
 	return l.addGapOfEntries(tablestate.Gap{
 		Cause: tablestate.CauseFrom, From: from, To: to,
-		Reason: "every table is read again, and lists and streams have no entries for these changes",
+		Reason: "every table is read again, and lists and streams have no entries for these " +
+			"changes",
 	}, tables)
 }
 

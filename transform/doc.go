@@ -50,9 +50,9 @@
 //     a row that is incomplete, they give the complete row. After a stretch of history is applied
 //     to newer data, the result is the newer data again.
 //   - A change that fails leaves Commands as it was.
-//   - A kind that acts once per change has one effect for each Append of a change that `where` lets
-//     through, in every mode; none with Origin.Replay, and with Origin.Load only with `snapshot: true`.
-//     So the caller appends each change once.
+//   - A kind that acts once per change has one effect for each Append of a change that `where`
+//     lets through, in every mode. It has none with Origin.Replay, and one with Origin.Load only
+//     with `snapshot: true`. So the caller appends each change once.
 //
 // # Decisions
 //
@@ -67,8 +67,8 @@
 //     outputs that could write the same key are a conflict.
 //   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
 //   - A score that is NULL, or a date with a zero year, month or day, follows when_null.
-//   - Outputs of one kind that acts once per change (list, stream) may share keys with each other, of
-//     the same or another table.
+//   - Outputs of one kind that acts once per change (list, stream) may share keys with each other,
+//     of the same or another table.
 //
 // Not implemented yet: ttl, mask, members shared by rows, nested documents.
 package transform

@@ -103,7 +103,10 @@ func TestEmitter(t *testing.T) {
 		origin Origin
 		want   string
 	}{
-		{0, update("x", "y"), Delta, origin, "update x>y as update x>y of y, delta load=false 5 b.1:3"},
+		{
+			0, update("x", "y"), Delta, origin,
+			"update x>y as update x>y of y, delta load=false 5 b.1:3",
+		},
 		{
 			0, update("x", "gone"), Replace, origin,
 			"update x>gone as delete x>- of x, replace load=false 5 b.1:3",

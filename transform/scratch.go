@@ -37,7 +37,8 @@ func (s *scratch) release() {
 	ch := &s.change
 	*ch = rowChange{}
 	for _, b := range [...]*[]byte{
-		&s.oldLocation, &s.newLocation, &s.score, &s.message, &s.oldComputed.text, &s.newComputed.text,
+		&s.oldLocation, &s.newLocation, &s.score, &s.message,
+		&s.oldComputed.text, &s.newComputed.text,
 	} {
 		if cap(*b) > maxKeptScratch {
 			*b = nil

@@ -1,25 +1,30 @@
-package sink_test
+package pipelines_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"rowfall/binlog"
+	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/replication/resp"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
 	"rowfall/transform"
 )
 
-// changes turns inserted rows of a table shop.NAME (id int) into commands.
-type changes struct {
+// rowChanges turns inserted rows of a table shop.NAME (id int) into commands.
+type rowChanges struct {
 	t    *testing.T
 	plan *transform.Plan
 }
 
-func newChanges(t *testing.T, table string, write ...transform.Output) *changes {
+func newRowChanges(t *testing.T, table string, write ...transform.Output) *rowChanges {
 	t.Helper()
 	m := &transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*", Write: write}}}
 	p, err := transform.Compile(m, &binlog.Table{
@@ -32,11 +37,11 @@ func newChanges(t *testing.T, table string, write ...transform.Output) *changes 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &changes{t, p}
+	return &rowChanges{t, p}
 }
 
 // insert appends the commands of an inserted row that was committed at a time in milliseconds.
-func (c *changes) insert(u *transform.Commands, ms int64, id, v string) {
+func (c *rowChanges) insert(u *transform.Commands, ms int64, id, v string) {
 	c.t.Helper()
 	row := new(binlog.Row)
 	row.SetText(binlog.NewTextLayout(c.plan.Table()), [][]byte{[]byte(id), []byte(v)})
@@ -47,12 +52,35 @@ func (c *changes) insert(u *transform.Commands, ms int64, id, v string) {
 	}
 }
 
+// applier is a sink.
+type applier interface {
+	Load(ctx context.Context) (sink.State, error)
+	Apply(ctx context.Context, u *sink.Unit) error
+	sink.Reader
+}
+
+// openNodeSink runs a node and returns the node as a sink.
+func openNodeSink(t *testing.T) applier {
+	t.Helper()
+	c := file.Defaults().Sink.Node
+	c.Listen, c.Dir = "127.0.0.1:0", t.TempDir()
+	n, _, err := pipelines.OpenNode(c, zerolog.Nop())
+	must(t, err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = n.Run(context.Background())
+	}()
+	t.Cleanup(func() { _ = n.Close(); <-ended })
+	return sink.NewNode(n, "shop")
+}
+
 // eachSink runs a test on a sink in memory and on a node.
 func eachSink(t *testing.T, test func(t *testing.T, s applier)) {
 	t.Helper()
 	for name, open := range map[string]func(t *testing.T) applier{
 		"memory": func(*testing.T) applier { return sinktest.NewMemory("shop") },
-		"node":   openNode,
+		"node":   openNodeSink,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -64,8 +92,8 @@ func eachSink(t *testing.T, test func(t *testing.T, s applier)) {
 	}
 }
 
-// ids returns the ids of the entries of a stream.
-func ids(t *testing.T, r sink.Reader, key string) string {
+// streamIDs returns the ids of the entries of a stream.
+func streamIDs(t *testing.T, r sink.Reader, key string) string {
 	t.Helper()
 	reply, err := r.Read(t.Context(), []byte("XRANGE"), []byte(key), []byte("-"), []byte("+"))
 	if err != nil {
@@ -83,8 +111,8 @@ func ids(t *testing.T, r sink.Reader, key string) string {
 func TestStreamIDs(t *testing.T) {
 	eachSink(t, func(t *testing.T, s applier) {
 		stream := transform.Output{Kind: transform.Stream, Key: "all", MaxLen: 6}
-		a := newChanges(t, "a", stream, transform.Output{Kind: transform.Stream, Key: "{table}:{id}"})
-		b := newChanges(t, "b", stream)
+		a := newRowChanges(t, "a", stream, transform.Output{Kind: transform.Stream, Key: "{table}:{id}"})
+		b := newRowChanges(t, "b", stream)
 		var u sink.Unit
 		apply := func() {
 			t.Helper()
@@ -111,7 +139,7 @@ func TestStreamIDs(t *testing.T) {
 			"all": "0-2 500-0 500-1 500-2 600-0 600-1",
 			"a:1": "0-1 0-2 500-0", "a:2": "600-0 600-1",
 		} {
-			if got := ids(t, s, key); got != want {
+			if got := streamIDs(t, s, key); got != want {
 				t.Errorf("stream %s has the entries %s, want %s", key, got, want)
 			}
 		}
@@ -129,7 +157,7 @@ func TestStreamOfOtherType(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.Reset()
-		a := newChanges(t, "a", transform.Output{Kind: transform.Stream, Key: "all"})
+		a := newRowChanges(t, "a", transform.Output{Kind: transform.Stream, Key: "all"})
 		a.insert(&u.Commands, 500, "1", "x")
 		var other *sink.KeyTypeError
 		if err := s.Apply(t.Context(), &u); !errors.As(err, &other) || other.Key != "all" ||
@@ -147,7 +175,7 @@ func TestPublishLast(t *testing.T) {
 	}
 	output := transform.Output{Kind: transform.Publish, Key: "c{v}", Message: "{table} {id} {v}"}
 	fixed := transform.Output{Kind: transform.Publish, Key: "fixed", Message: "{table} {id} {v}"}
-	a, b := newChanges(t, "a", output, fixed), newChanges(t, "b", fixed)
+	a, b := newRowChanges(t, "a", output, fixed), newRowChanges(t, "b", fixed)
 	var u sink.Unit
 	u.Progress.Phase = sink.Streaming
 	for _, v := range []string{"1", "2", "1"} {
