@@ -39,6 +39,9 @@ type Origin struct {
 	// Time is the commit time of the change on the transaction's original server, in microseconds
 	// since 1970; 0 for a load.
 	Time int64
+	// Now is the present time of the sink's clock, which decides about expired keys, in
+	// microseconds since 1970. Only plans that Expire need it, for loads and replays.
+	Now int64
 	// Position is the position of the data before the change's transaction, nil for a load. Row is
 	// the number of the change among the mapped rows of the transaction, from 1.
 	Position *binlog.Position
