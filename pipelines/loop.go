@@ -247,6 +247,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		id := open.ID()
 		origin.Transaction = &id
 	}
+	if t.Plan.Expires() {
+		origin.Now = l.sink.Now() * 1000
+	}
 	before := l.unit.Commands.Mark()
 	parent := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff)
 	for ev.Rows.Next() {

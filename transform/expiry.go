@@ -186,20 +186,16 @@ func (x *expiry) hash(at location) uint64 {
 	return h
 }
 
-// append appends the commands that give a written row its expiry. isWritten is not set if the row
-// has no value, so that nothing was written. mayExist is that of writer.put.
+// append appends the commands that give a row its expiry. isWritten is not set if the row has no
+// value, so that nothing was written. mayExist is that of writer.put.
 func (x *expiry) append(
-	u *Commands, s *scratch, ch *rowChange, at location, isWritten, mayExist bool,
-) error {
+	u *Commands, s *scratch, ch *rowChange, at location, e Expiry, isWritten, mayExist bool,
+) {
 	if !isWritten {
 		if x.ofField && mayExist {
 			x.removeField(u, s, at)
 		}
-		return nil
-	}
-	e, err := x.of(s, ch.new, at)
-	if err != nil {
-		return err
+		return
 	}
 	ms := e.Time(ch.written(at.member != nil && !x.ofField))
 	s.number = strconv.AppendInt(s.number[:0], ms, 10)
@@ -219,7 +215,6 @@ func (x *expiry) append(
 		u.startCommand(2, verbPersist)
 		u.appendBulk(at.key)
 	}
-	return nil
 }
 
 // removeField appends the command that removes a field from the sorted set of fields that expire.
@@ -341,9 +336,25 @@ func (o *output) remove(u *Commands, s *scratch, r *binlog.Row, at location) {
 func (o *output) put(
 	u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
 ) error {
-	isWritten, err := o.writer.put(u, s, ch, at, mayExist)
-	if err != nil || o.expiry == nil {
+	if o.expiry == nil {
+		_, err := o.writer.put(u, s, ch, at, mayExist)
 		return err
 	}
-	return o.expiry.append(u, s, ch, at, isWritten, mayExist)
+	e, err := o.expiry.of(s, ch.new, at)
+	if err != nil {
+		return err
+	}
+	// Has the time of expiry passed already? Then Redis would remove the key at once. The row alone
+	// leaves, since other rows may share the key.
+	if ch.Now > 0 && e.IsPast(ch.Now/1000) {
+		if mayExist && !ch.Load {
+			o.remove(u, s, ch.new, at)
+		}
+		return nil
+	}
+	isWritten, err := o.writer.put(u, s, ch, at, mayExist)
+	if err == nil {
+		o.expiry.append(u, s, ch, at, e, isWritten, mayExist)
+	}
+	return err
 }

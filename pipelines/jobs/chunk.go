@@ -17,6 +17,8 @@ const firstChunkRows = 1000
 type chunk struct {
 	taskBase
 	plan *transform.Plan // a clone for the worker: two goroutines cannot share a plan
+	// now is when the chunk was requested, by the sink's clock, in milliseconds since 1970.
+	now int64
 	// compare means that the sink may hold the rows: what differs is written.
 	compare bool
 	after   [][]byte
@@ -59,6 +61,7 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 	if c.isOneUnit() {
 		c.limit = min(c.limit, unitRows)
 	}
+	c.now = e.host.Expiry().Now
 	c.reserved, c.bytes = c.limit, e.config.ChunkBytes/e.config.Parallel
 	c.dirtyBytes = e.config.DirtyKeyBytes
 	return c
@@ -111,7 +114,8 @@ func (c *chunk) Add(row *binlog.Row) error {
 		})
 	} else {
 		change := binlog.Change{Table: c.plan.Table(), Op: binlog.Insert, After: row}
-		err = c.plan.Append(&c.unit, &change, transform.FullRow, transform.Origin{Load: true})
+		origin := transform.Origin{Load: true, Now: c.now * 1000}
+		err = c.plan.Append(&c.unit, &change, transform.FullRow, origin)
 	}
 	if err != nil {
 		return err

@@ -407,6 +407,12 @@ func (w *world) FlushIfLarge(ctx context.Context, n, limit int) (bool, error) {
 // Sink implements Writer.
 func (w *world) Sink() sink.Reader { return w.sink }
 
+func (w *world) Expiry() sink.Expiry {
+	return sink.Expiry{
+		Now: time.Now().UnixMilli(), FieldsKey: []byte(sink.FieldExpiryKey("shop")),
+	}
+}
+
 // SaveJob implements Tables.
 func (w *world) SaveJob(t *Table) error {
 	if w.tables[t.Name] != t {
