@@ -153,7 +153,9 @@ func TestLeftoverEntries(t *testing.T) {
 		l.tables.all["shop.t"].Plan = plan
 		key := sink.FieldExpiryKey("test")
 		for _, c := range [][]string{
-			{"HSET", "kept", "1", "x"}, {"SET", "text", "x"}, {"HSET", "all", "1", "x", "2", "x"},
+			{"HSET", "kept", "1", "x"},
+			{"SET", "text", "x"},
+			{"HSET", "all", "1", "x", "2", "x"},
 			{"ZADD", key, "1", "\x04kept1"},
 			{"ZADD", key, "1", "\x04text1"},
 			{"ZADD", key, "1", "\x04gone1"},

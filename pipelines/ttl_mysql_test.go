@@ -42,7 +42,8 @@ func testTimesToLive(t *testing.T, d *database) {
 	m.wait(d)
 	for name, client := range watched {
 		waitFor(t, name+" has lost what has expired", func() bool {
-			return client.HLen(ctx, "brief").Val() == 0 && client.HGet(ctx, "all", "1").Val() == "10" &&
+			return client.HLen(ctx, "brief").Val() == 0 &&
+				client.HGet(ctx, "all", "1").Val() == "10" &&
 				client.Exists(ctx, "brief:1", "brief:2", "brief:4").Val() == 0
 		})
 		if got := client.HGetAll(ctx, "all").Val(); !maps.Equal(got,

@@ -29,8 +29,8 @@ func TestRepairExpiry(t *testing.T) {
 		return e
 	}
 	field := func(x transform.Expiry) transform.Expectation {
-		text := append([]byte{byte(transform.Hash), 1, byte(x.Rule)}, 0, 0, 2, 'k', 2, 2, 'f', 2, 'v',
-			0, 0, 0)
+		text := append([]byte{byte(transform.Hash), 1, byte(x.Rule)},
+			0, 0, 2, 'k', 2, 2, 'f', 2, 'v', 0, 0, 0)
 		var e transform.Expectation
 		transform.ParseExpectation(&e, text)
 		e.Expiry = x
@@ -53,38 +53,57 @@ func TestRepairExpiry(t *testing.T) {
 			"differs", "HSET k a 2; PEXPIREAT k 1200", expect(transform.Hash, after),
 			"HSET k a 1; PEXPIREAT k 1500",
 		},
-		{"has expired", "HSET k a 1 b 2; PEXPIREAT k 900", expect(transform.Hash, after),
-			"HSET k a 1; PEXPIREAT k 1500"},
-		{"no ttl any more", "HSET k a 1; PEXPIREAT k 1200", expect(transform.Hash, none), "PERSIST k"},
+		{
+			"has expired", "HSET k a 1 b 2; PEXPIREAT k 900", expect(transform.Hash, after),
+			"HSET k a 1; PEXPIREAT k 1500",
+		},
+		{
+			"no ttl any more", "HSET k a 1; PEXPIREAT k 1200", expect(transform.Hash, none),
+			"PERSIST k",
+		},
 		{"NULL", "HSET k a 1; PEXPIREAT k 1200", expect(transform.Hash, never), "PERSIST k"},
-		{"another time", "SET k v; PEXPIREAT k 1200", expect(transform.String, later),
-			"PEXPIREAT k 7000"},
+		{
+			"another time", "SET k v; PEXPIREAT k 1200", expect(transform.String, later),
+			"PEXPIREAT k 7000",
+		},
 		{"the same time", "SET k v; PEXPIREAT k 7000", expect(transform.String, later), ""},
-		{"SET removes it", "SET k w; PEXPIREAT k 7000", expect(transform.String, later),
-			"SET k v; PEXPIREAT k 7000"},
+		{
+			"SET removes it", "SET k w; PEXPIREAT k 7000", expect(transform.String, later),
+			"SET k v; PEXPIREAT k 7000",
+		},
 		{"SET persists", "SET k w; PEXPIREAT k 7000", expect(transform.String, never), "SET k v"},
 		{"past", "SET k v", expect(transform.String, past), "DEL k"},
 		{"past and absent", "", expect(transform.String, past), ""},
 		{"past member", "SADD k m n", expect(transform.Set, past), "SREM k m"},
 		{"past score", "ZADD k 1 m 1 n", expect(transform.SortedSet, past), "ZREM k m"},
 		{"member", "SADD k m; PEXPIREAT k 1200", expect(transform.Set, after), ""},
-		{"new member", "SADD k n; PEXPIREAT k 1200", expect(transform.Set, after),
-			"SADD k m; PEXPIREAT k 1500"},
+		{
+			"new member", "SADD k n; PEXPIREAT k 1200", expect(transform.Set, after),
+			"SADD k m; PEXPIREAT k 1500",
+		},
 		// Another row may have given the key that both share another time, or none.
 		{"another row's time", "SADD k m; PEXPIREAT k 1200", expect(transform.Set, later), ""},
 		{"another row's NULL", "SADD k m", expect(transform.Set, later), "PEXPIREAT k 7000"},
 		{"own NULL", "SADD k m; PEXPIREAT k 1200", expect(transform.Set, never), ""},
 		{"field", "HSET k f v; ZADD fields 1200 \x01kf", field(after), ""},
 		{"new field", "", field(after), "HSET k f v; ZADD fields 1500 \x01kf"},
-		{"field differs", "HSET k f w; ZADD fields 1200 \x01kf", field(after),
-			"HSET k f v; ZADD fields 1500 \x01kf"},
+		{
+			"field differs", "HSET k f w; ZADD fields 1200 \x01kf", field(after),
+			"HSET k f v; ZADD fields 1500 \x01kf",
+		},
 		{"field lacks a ttl", "HSET k f v", field(after), "ZADD fields 1500 \x01kf"},
-		{"field with NULL", "HSET k f v; ZADD fields 1200 \x01kf", field(never),
-			"ZREM fields \x01kf"},
-		{"field with another time", "HSET k f v; ZADD fields 1200 \x01kf", field(later),
-			"ZADD fields 7000 \x01kf"},
-		{"past field", "HSET k f v g v; ZADD fields 900 \x01kf", field(past),
-			"HDEL k f; ZREM fields \x01kf"},
+		{
+			"field with NULL", "HSET k f v; ZADD fields 1200 \x01kf", field(never),
+			"ZREM fields \x01kf",
+		},
+		{
+			"field with another time", "HSET k f v; ZADD fields 1200 \x01kf", field(later),
+			"ZADD fields 7000 \x01kf",
+		},
+		{
+			"past field", "HSET k f v g v; ZADD fields 900 \x01kf", field(past),
+			"HDEL k f; ZREM fields \x01kf",
+		},
 		{"field without ttl", "HSET k f v; PEXPIREAT k 1200", field(none), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -61,7 +61,8 @@ func TestExpiryByOrigin(t *testing.T) {
 		{"stream", transform.Origin{Time: 5_000_999, Now: 9e6}, want("6000", "6000", "6000")},
 		{"load", transform.Origin{Load: true, Now: 9e6}, want("10000", "10000", "10000")},
 		{
-			"replay", transform.Origin{Time: 5e6, Now: 9e6, Replay: true},
+			"replay",
+			transform.Origin{Time: 5e6, Now: 9e6, Replay: true},
 			want("6000", "10000", "6000"),
 		},
 		{"unknown time", transform.Origin{Now: 9e6}, want("10000", "10000", "10000")},
@@ -99,7 +100,8 @@ func TestJitter(t *testing.T) {
 	for id := range 1000 {
 		change := "insert " + strconv.Itoa(id)
 		got := lines(t, p, change, transform.FullRow, transform.Origin{Time: 1e6})
-		if other := lines(t, again, change, transform.FullRow, transform.Origin{Time: 1e6}); other != got {
+		other := lines(t, again, change, transform.FullRow, transform.Origin{Time: 1e6})
+		if other != got {
 			t.Fatalf("%s, then %s", got, other)
 		}
 		at, err := strconv.Atoi(got[strings.LastIndexByte(got, ' ')+1:])
@@ -145,7 +147,8 @@ func TestExpectedExpiry(t *testing.T) {
 		want := []transform.Expiry{
 			{Rule: transform.ExpiresAfter, Milliseconds: 1000},
 			{Rule: transform.ExpiresAt, Milliseconds: 20000},
-			{Rule: transform.ExpiresAt, Milliseconds: 21000}, {},
+			{Rule: transform.ExpiresAt, Milliseconds: 21000},
+			{},
 		}
 		if plan == p2 {
 			want = []transform.Expiry{{Rule: transform.NeverExpires}}
@@ -174,7 +177,10 @@ func TestKeepsField(t *testing.T) {
 		key, field string
 		want       bool
 	}{
-		{"f:1", "2", false}, {"g:1", "x:2", true}, {"g:1", "y", false}, {"h:1", "any", true},
+		{"f:1", "2", false},
+		{"g:1", "x:2", true},
+		{"g:1", "y", false},
+		{"h:1", "any", true},
 		{"other", "x", false},
 	} {
 		if got := p.KeepsField([]byte(c.key), []byte(c.field)); got != c.want {
@@ -225,7 +231,8 @@ func TestExpiryConflicts(t *testing.T) {
 			t.Errorf("%q and %q: got %q", c.a, c.b, got)
 		}
 	}
-	if got := conflict(`{hash: h, field: "a:{id}", ttl: 1d}`, `{hash: h, field: "b:{id}"}`); got != "" {
+	const expiring = `{hash: h, field: "a:{id}", ttl: 1d}`
+	if got := conflict(expiring, `{hash: h, field: "b:{id}"}`); got != "" {
 		t.Errorf("fields: %s", got)
 	}
 }

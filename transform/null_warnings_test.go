@@ -12,11 +12,11 @@ import (
 func TestNullWarnings(t *testing.T) {
 	table := parseTable(t, "shop.t: id int pk; a int null; b int null; c int; d datetime null")
 	for output, want := range map[string]string{
-		`{set: "s:{a}", member: "{id}"}`:                        "a of shop.t may be NULL, and the key",
+		`{set: "s:{a}", member: "{id}"}`:                        "a of shop.t may be NULL, and",
 		`{set: "s:{a}", member: "{b}:{id}"}`:                    "a, b of shop.t may be NULL",
 		`{hash: h, field: "{id}:{a}"}`:                          "a of shop.t",
 		`{string: "s:{id}:{a}", value: "{b}"}`:                  "a of shop.t",
-		`{sorted_set: z, member: "{id}", score: d}`:             "d of shop.t may be NULL, and the score",
+		`{sorted_set: z, member: "{id}", score: d}`:             "d of shop.t may be NULL, and",
 		`{sorted_set: z, member: "{id}", score: b * 2 + 1}`:     "",
 		`{sorted_set: z, member: "{id}", score: 'b ?? 0'}`:      "",
 		`{sorted_set: z, member: "{id}", score: c}`:             "",

@@ -48,7 +48,9 @@ func (p *Plan) Key() []int { return p.key }
 // from its old location, then those that write the row. On an error, a *RowError, u is unchanged.
 func (p *Plan) Append(u *Commands, c *binlog.Change, m Mode, o Origin) error {
 	if p.lacksFieldExpiry {
-		return &RowError{Table: p.table.FullName(), Output: "write", Reason: errNoFieldExpiry.Error()}
+		return &RowError{
+			Table: p.table.FullName(), Output: "write", Reason: errNoFieldExpiry.Error(),
+		}
 	}
 	p.reserve(u, c)
 	before := u.Mark()
