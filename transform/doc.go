@@ -60,20 +60,26 @@
 //
 //   - include chooses fields only: keys and expressions may use a column that is not included.
 //     exclude is for privacy: only where may use an excluded column.
+//
 //   - Names in exclude, include and rename of a wildcard may be missing in some of its tables (see
 //     UnknownNames). An entry for one table must name columns that exist.
+//
 //   - An entry is more specific than another if it matches only a part of the other's tables. If
 //     two entries match a table and neither is more specific, that is an error.
+//
 //   - Outputs of kind set, sorted_set, or hash with a field may share keys with outputs of the same
 //     kind, of the same or another table, if their members or fields cannot be equal. Any other two
 //     outputs that could write the same key are a conflict.
+//
 //   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
+//
 //   - A score that is NULL, or a date with a zero year, month or day, follows when_null.
 //   - Outputs of one kind that acts once per change (list, stream) may share keys with each other, of
 //     the same or another table.
 //   - An output with ttl or expire_at has no deltas: the stored row may have expired. The times are
 //     absolute, so that all replicas agree. A row whose expire_at has passed (Origin.Now) is removed
 //     alone, although its key may be shared.
+//
 //   - An output with a field has no expiry of its key: the field expires. The transform only keeps
 //     the times in the sorted set Mapping.FieldExpiry; the caller removes the fields that are due.
 //

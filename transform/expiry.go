@@ -197,7 +197,7 @@ func (x *expiry) append(
 		}
 		return
 	}
-	ms := e.Time(ch.written(at.member != nil && !x.ofField))
+	ms := ch.expiryTime(e, at.member != nil && !x.ofField)
 	s.number = strconv.AppendInt(s.number[:0], ms, 10)
 	switch {
 	case x.ofField && ms == 0:
@@ -224,16 +224,22 @@ func (x *expiry) removeField(u *Commands, s *scratch, at location) {
 	u.appendBulk(s.fieldEntry(at))
 }
 
-// written returns when the row of a change was written, for its ttl, in milliseconds since 1970.
-// That is when the change was committed. isShared is set if rows share the key that expires. A
-// change that is replayed must not give such a key an earlier expiry than a later change did:
-// rows that are not replayed would leave with the key.
-func (ch *rowChange) written(isShared bool) int64 {
-	at := ch.Time
-	if ch.Load || at == 0 || ch.Replay && isShared {
-		at = max(at, ch.Now)
+// expiryTime returns when the row of a change expires, in milliseconds since 1970; 0 is never. A
+// ttl counts from the commit, or from the present time for a row that was read.
+//
+// isShared is set if rows share the key that expires. Such a key gets no ttl that has ended, after
+// a long interruption for example, and a change that is replayed gives it no earlier expiry than a
+// later change did: rows that do not change now would leave with the key.
+func (ch *rowChange) expiryTime(e Expiry, isShared bool) int64 {
+	written, now := ch.Time/1000, ch.Now/1000
+	if ch.Load || written == 0 || ch.Replay && isShared {
+		written = max(written, now)
 	}
-	return at / 1000
+	at := e.Time(written)
+	if isShared && e.Rule == ExpiresAfter && at <= now {
+		at = e.Time(now)
+	}
+	return at
 }
 
 // fieldEntry returns the member that stands for a field in the sorted set of fields that expire.
@@ -299,10 +305,16 @@ func (p *Plan) Expires() bool {
 	return false
 }
 
+// ExpiresFieldsOf reports whether the rows of an output are fields that expire.
+func (p *Plan) ExpiresFieldsOf(output int) bool {
+	x := p.outputs[output].expiry
+	return x != nil && x.ofField
+}
+
 // ExpiresFields reports whether fields of shared hashes that the plan writes expire.
 func (p *Plan) ExpiresFields() bool {
 	for i := range p.outputs {
-		if x := p.outputs[i].expiry; x != nil && x.ofField {
+		if p.ExpiresFieldsOf(i) {
 			return true
 		}
 	}

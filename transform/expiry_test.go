@@ -58,12 +58,16 @@ func TestExpiryByOrigin(t *testing.T) {
 		origin transform.Origin
 		want   string
 	}{
-		{"stream", transform.Origin{Time: 5_000_999, Now: 9e6}, want("6000", "6000", "6000")},
+		{"stream", transform.Origin{Time: 5_000_999, Now: 5.9e6}, want("6000", "6000", "6000")},
 		{"load", transform.Origin{Load: true, Now: 9e6}, want("10000", "10000", "10000")},
 		{
 			"replay",
 			transform.Origin{Time: 5e6, Now: 9e6, Replay: true},
 			want("6000", "10000", "6000"),
+		},
+		{
+			"after a long interruption", transform.Origin{Time: 5e6, Now: 6e6},
+			want("6000", "7000", "6000"),
 		},
 		{"unknown time", transform.Origin{Now: 9e6}, want("10000", "10000", "10000")},
 	} {

@@ -60,6 +60,7 @@ sink:
   node: {listen: 127.0.0.1:6400, dir: data/shop}
 tables:
   `+strings.ReplaceAll(strings.TrimSpace(tables), "\n", "\n  "))
+	config.Mapping.FieldExpiry = sink.FieldExpiryKey("shop")
 	plan, err := transform.Compile(&config.Mapping, table)
 	if err != nil || plan == nil {
 		t.Fatalf("plan %v, %v", plan, err)
