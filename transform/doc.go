@@ -74,8 +74,10 @@
 //   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
 //
 //   - A score that is NULL, or a date with a zero year, month or day, follows when_null.
+//
 //   - Outputs of one kind that acts once per change (list, stream) may share keys with each other, of
 //     the same or another table.
+//
 //   - An output with ttl or expire_at has no deltas: the stored row may have expired. The times are
 //     absolute, so that all replicas agree. A row whose expire_at has passed (Origin.Now) is removed
 //     alone, although its key may be shared.

@@ -66,7 +66,8 @@ func TestExpiryByOrigin(t *testing.T) {
 			want("6000", "10000", "6000"),
 		},
 		{
-			"after a long interruption", transform.Origin{Time: 5e6, Now: 6e6},
+			"after a long interruption",
+			transform.Origin{Time: 5e6, Now: 6e6},
 			want("6000", "7000", "6000"),
 		},
 		{"unknown time", transform.Origin{Now: 9e6}, want("10000", "10000", "10000")},
