@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
@@ -25,6 +26,9 @@ type Dataset struct {
 	keys map[string]sink.RemoteValue
 	// plans are those of all tables.
 	plans []*transform.Plan
+	// anyExpiry holds the keys of rows that may disagree about expire_at: the row that was written
+	// last decides whether the key expires.
+	anyExpiry map[string]bool
 }
 
 // ReadDataset reads every mapped table with SELECT. The result is consistent only if nothing writes
@@ -38,7 +42,9 @@ func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*
 	if err != nil {
 		return nil, fmt.Errorf("read the binlog's end: %w", err)
 	}
-	d := &Dataset{keys: make(map[string]sink.RemoteValue)}
+	d := &Dataset{
+		keys: make(map[string]sink.RemoteValue), anyExpiry: make(map[string]bool),
+	}
 	tables := newTableSet(m)
 	for _, name := range slices.Sorted(maps.Keys(schemas)) {
 		t, err := tables.add(ddl.FromTable(schemas[name]))
@@ -66,8 +72,11 @@ func (d *Dataset) readTable(
 	for {
 		result, err := query.Read(ctx, conn, request, end, func(row *binlog.Row) error {
 			d.Rows++
+			now := time.Now().UnixMilli()
 			return t.Plan.Expect(row, func(e transform.Expectation) error {
-				d.add(e)
+				if !e.Expiry.IsPast(now) {
+					d.add(e)
+				}
 				return nil
 			})
 		})
@@ -86,6 +95,13 @@ func (d *Dataset) add(e transform.Expectation) {
 	key := string(e.Key)
 	v := d.keys[key]
 	v.Type = sink.TypeOf(e.Kind)
+	switch e.Expiry.Rule {
+	case transform.ExpiresAfter:
+		v.Expires = !e.HasField()
+	case transform.ExpiresAt, transform.NeverExpires:
+		v.Expires = !e.HasField() && e.Expiry.Rule == transform.ExpiresAt
+		d.anyExpiry[key] = e.Member != nil
+	}
 	switch v.Type {
 	case "hash":
 		if v.Hash == nil {
@@ -143,6 +159,9 @@ func (d *Dataset) Compare(ctx context.Context, r KeyReader, limit int) ([]string
 			return nil
 		}
 		seen[key] = true
+		if d.anyExpiry[key] {
+			want.Expires = got.Expires
+		}
 		if diff := compareValues(want, got); diff != "" {
 			report("%s: %s", key, diff)
 		}
@@ -173,10 +192,16 @@ func (d *Dataset) isOfEntries(key, held string) bool {
 	return false
 }
 
-// compareValues returns the difference as a predicate; empty if the values are equal.
+// compareValues returns the difference as a predicate; empty if the values are equal. The times of
+// expiry are not compared, but whether there is one.
 func compareValues(want, got sink.RemoteValue) string {
-	if want.Type != got.Type {
+	switch {
+	case want.Type != got.Type:
 		return fmt.Sprintf("is a %s, not a %s", got.Type, want.Type)
+	case want.Expires && !got.Expires:
+		return "does not expire"
+	case got.Expires && !want.Expires:
+		return "expires, although no output of it has ttl or expire_at"
 	}
 	switch want.Type {
 	case "string":

@@ -9,6 +9,7 @@ import (
 
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
+	"rowfall/replication/resp"
 	"rowfall/sink"
 )
 
@@ -20,6 +21,11 @@ func (m *memory) Each(ctx context.Context, visit func(string, sink.RemoteValue) 
 	m.Keys.Each("", func(key string) { keys = append(keys, key) })
 	for _, key := range keys {
 		v, err := m.value(ctx, key)
+		if err == nil {
+			var at resp.Reply
+			at, err = m.Read(ctx, []byte("PEXPIRETIME"), []byte(key))
+			v.Expires = at.Int > 0
+		}
 		if err == nil && v.Type != "" {
 			err = visit(key, v)
 		}

@@ -18,6 +18,8 @@
 //   - tentative.go, schema_dump.go: starts before the recorded definitions, and --schema
 //   - former.go, heirs.go, removal.go: keys that a table's former definitions or names wrote, and
 //     the removal of keys
+//   - field_expiry.go: the removal of fields whose time to live has ended
+//   - warnings.go: warnings of the mapping
 //   - key_types.go: keys that hold a value of another type than the mapping writes
 //   - check_names.go, skipped.go: checks of the mapping against the server
 //   - foreign_keys.go, cascades.go, cascade_jobs.go: foreign keys whose cascades are not logged,

@@ -93,6 +93,7 @@ func TestInstances(t *testing.T) {
 		{"Replace", testReplace},
 		{"ReplaceDemoted", testReplaceDemoted},
 		{"ActsOnReplicas", testActsOnReplicas},
+		{"TimesToLive", testTimesToLive},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}

@@ -120,6 +120,7 @@ type loop struct {
 	committed      transform.Mark
 	committedSince time.Time
 	linger         lingerTimer
+	fields         fieldExpiry
 
 	positionWritten time.Time // when the position was last applied
 	positionDirty   bool      // progress has changed since then
@@ -131,6 +132,7 @@ type loop struct {
 // run reads, transforms and applies until something fails.
 func (l *loop) run(ctx context.Context) error {
 	defer l.linger.close()
+	defer l.fields.close()
 	l.positionWritten = time.Now()
 	// The first event proves that the server can serve the position. Nothing is written before
 	// it, so that a wrong --from does not cost the data their position.
@@ -246,6 +248,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		open := l.stream.Transaction()
 		id := open.ID()
 		origin.Transaction = &id
+	}
+	if t.Plan.Expires() {
+		origin.Now = l.sink.Now() * 1000
 	}
 	before := l.unit.Commands.Mark()
 	parent := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff)
@@ -519,6 +524,9 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 		return err
 	}
 	if err := l.stepReferences(ctx); err != nil {
+		return err
+	}
+	if err := l.removeDueFields(ctx); err != nil {
 		return err
 	}
 	if err := l.repeatJobs(); err != nil {

@@ -78,6 +78,7 @@ const (
 // New returns a pipeline that has opened nothing yet. from is empty, or a POSITION to start at
 // instead of the data's own position.
 func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
+	c.Mapping.FieldExpiry = sink.FieldExpiryKey(c.Name)
 	return &Pipeline{
 		config: c, sink: s, from: from, log: log, requests: make(chan request, maxRequests),
 		skipCalls: make(chan skipCall, maxRequests), retryNow: make(chan struct{}, 1),

@@ -270,6 +270,11 @@ func (l *loop) FlushIfLarge(ctx context.Context, n, limit int) (bool, error) {
 // Sink implements jobs.Host.
 func (l *loop) Sink() sink.Reader { return l.sink }
 
+// Expiry implements jobs.Host.
+func (l *loop) Expiry() sink.Expiry {
+	return sink.Expiry{Now: l.sink.Now(), FieldsKey: []byte(l.config.Mapping.FieldExpiry)}
+}
+
 // SaveJob implements jobs.Host.
 func (l *loop) SaveJob(table *jobs.Table) error {
 	t := l.tables.all[table.FullName()]

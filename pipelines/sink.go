@@ -28,6 +28,8 @@ type Sink interface {
 	// Writable reports whether Load and Apply can succeed now. changed is closed when this may
 	// have changed; nil means that it never changes.
 	Writable() (writable bool, changed <-chan struct{})
+	// Now returns the clock that decides about expired keys, in milliseconds since 1970.
+	Now() int64
 	// Held returns why Apply waits or is slowed, and since when; both are zero if it does not.
 	Held() (reason string, since time.Time)
 

@@ -11,6 +11,7 @@
 //   - pieces.go: the other pieces of a pipeline's state and their checksums
 //   - reader.go: Reader, which reads what a sink holds; scans of keys and members
 //   - repair.go: Repair, which writes only what differs from an expected value
+//   - expiry.go: when fields of hashes expire, and how Repair handles expiry
 //   - key_type.go: KeyTypeError, for a key that holds a value of another type
 //   - remote.go: a reader of any Redis-protocol server, for verification and tests
 //   - sinktest: a sink in memory, for tests
@@ -21,6 +22,6 @@
 //
 // Package transform decides the commands of a row, and package pipelines where a unit ends.
 //
-// The package has two files more than most: each form in which a pipeline's data are stored has its
+// The package has three files more than most: each form in which a pipeline's data are stored has its
 // own.
 package sink

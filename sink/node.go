@@ -114,5 +114,8 @@ func (n *core) setComplete(complete bool) {
 	}
 }
 
+// Now returns the node's clock in milliseconds since 1970, which decides about expired keys.
+func (n *core) Now() int64 { return n.node.Now() }
+
 // Held returns why Apply waits or is slowed, and since when; both are zero if it does not.
 func (n *core) Held() (reason string, since time.Time) { return n.node.Held() }

@@ -23,6 +23,8 @@ type RemoteValue struct {
 	Hash   map[string]string
 	Set    []string
 	ZSet   map[string]float64
+	// Expires is set if the key has an expiry.
+	Expires bool
 }
 
 // OpenRemote returns a reader of the server at host:port. It connects at the first call; Close it.
@@ -124,9 +126,10 @@ func (r *Remote) read(
 		return nil
 	}
 	types := make([]*redis.StatusCmd, len(keys))
+	left := make([]*redis.DurationCmd, len(keys))
 	if _, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, k := range keys {
-			types[i] = p.Type(ctx, k)
+			types[i], left[i] = p.Type(ctx, k), p.PTTL(ctx, k)
 		}
 		return nil
 	}); err != nil {
@@ -152,7 +155,7 @@ func (r *Remote) read(
 		return fmt.Errorf("read values from %s: %w", r.addr, err)
 	}
 	for i, k := range keys {
-		v := RemoteValue{Type: types[i].Val()}
+		v := RemoteValue{Type: types[i].Val(), Expires: left[i].Val() >= 0}
 		switch cmd := values[i].(type) {
 		case *redis.StringCmd:
 			v.String = cmd.Val()

@@ -13,10 +13,11 @@ import (
 
 // Repair appends the commands that turn what the sink holds at an expectation's location into the
 // expected value. It appends none if the sink holds that already, so that nothing is sent to
-// replicas and a key keeps its time to live. If the key holds a value of another type, Repair
-// returns a *KeyTypeError.
+// replicas and a key keeps its time to live. A value that is written gets its full time to live,
+// and a value that should expire and does not gets it, too. A row whose time of expiry has passed
+// is removed. If the key holds a value of another type, Repair returns a *KeyTypeError.
 func Repair(
-	ctx context.Context, r Reader, u *transform.Commands, e *transform.Expectation,
+	ctx context.Context, r Reader, u *transform.Commands, e *transform.Expectation, x Expiry,
 ) (changed bool, err error) {
 	held, err := KeyType(ctx, r, e.Key)
 	if err != nil {
@@ -26,14 +27,27 @@ func Repair(
 		return false, &KeyTypeError{Key: string(e.Key), Held: held}
 	}
 	count := u.Count
-	err = repair(ctx, r, u, e, held != "none")
+	if e.Expiry.IsPast(x.Now) {
+		err = x.removeExpired(ctx, r, u, e)
+		return u.Count > count, err
+	}
+	exists := held != "none"
+	err = repair(ctx, r, u, e, exists)
+	if err == nil {
+		err = x.repairExpiry(ctx, r, u, e, exists, u.Count > count)
+	}
 	return u.Count > count, err
 }
 
 // Overwrite appends the commands that write an expectation over a key of any type.
-func Overwrite(u *transform.Commands, e *transform.Expectation) {
+func Overwrite(u *transform.Commands, e *transform.Expectation, x Expiry) {
 	u.Append([]byte("DEL"), e.Key)
-	_ = repair(context.Background(), nil, u, e, false) // reads nothing
+	if e.Expiry.IsPast(x.Now) {
+		return
+	}
+	ctx := context.Background() // neither call reads anything
+	_ = repair(ctx, nil, u, e, false)
+	_ = x.repairExpiry(ctx, nil, u, e, false, true)
 }
 
 // repair is Repair for a key that is absent, or isSame: of the expectation's type.

@@ -66,7 +66,8 @@ func TestRepair(t *testing.T) {
 			m := sinktest.NewMemory("shop")
 			execute(t, m, c.held)
 			var u transform.Commands
-			changed, err := sink.Repair(t.Context(), m, &u, &c.want)
+			x := sink.Expiry{}
+			changed, err := sink.Repair(t.Context(), m, &u, &c.want, x)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +91,7 @@ func TestRepair(t *testing.T) {
 				rest = rest[n:]
 			}
 			u.Reset()
-			if changed, err = sink.Repair(t.Context(), m, &u, &c.want); changed || err != nil {
+			if changed, err = sink.Repair(t.Context(), m, &u, &c.want, x); changed || err != nil {
 				t.Errorf("a second repair: %q, %v", u.Bytes, err)
 			}
 		})

@@ -38,6 +38,31 @@ func TestBadMappings(t *testing.T) {
 		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without a }"},
 		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without a {"},
 		{
+			"two expiries", `{write: [{hash: "u:{id}", ttl: 1d, expire_at: born}]}`, "write[0]",
+			"ttl and expire_at exclude each other; remove one of them",
+		},
+		{
+			"jitter without ttl", `{write: [{hash: "u:{id}", ttl_jitter: 10%}]}`, "write[0]",
+			"ttl_jitter needs a ttl, which it shortens; add ttl, or remove ttl_jitter",
+		},
+		{
+			"expire_at is no time", `{write: [{hash: "u:{id}", expire_at: email}]}`, "write[0]",
+			`expire_at needs a time: a date, or a number of seconds since 1970; "email" is text`,
+		},
+		{
+			"expire_at is TIME", `{write: [{hash: "u:{id}", expire_at: at}]}`, "write[0]",
+			`"at" is a time`,
+		},
+		{
+			"expire_at is unknown", `{write: [{hash: "u:{id}", expire_at: borne}]}`, "write[0]",
+			`expire_at: in "borne": shop.users has no column "borne"; did you mean "born"?`,
+		},
+		{
+			"expire_at is excluded",
+			`{columns: {exclude: [born]}, write: [{hash: "u:{id}", expire_at: born}]}`, "write[0]",
+			"the column born is excluded and must not be published",
+		},
+		{
 			"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0]",
 			`must contain a primary or unique NOT NULL key of shop.users, ` +
 				`so that each row has its own: (id) and (email) and (a, b); add it to the key, ` +

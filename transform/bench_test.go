@@ -97,6 +97,9 @@ func TestNoAllocation(t *testing.T) {
 		`"*.*": {
 			where: 'status != "deleted" and total > 5',
 			write: [{json: "o:{id}"}, {set: "c:{customer_id|hex}", member: "{id}"}]}`,
+		`"*.*": {write: [
+			{hash: "o:{id}", ttl: 30d, ttl_jitter: 10%}, {json: "j:{id}", expire_at: created_at},
+			{hash: c, field: "{id}", ttl: 1h}, {set: s, member: "{id}", expire_at: id * 2}]}`,
 	} {
 		p, err := transform.Compile(parseMapping(t, mapping), table)
 		if err != nil {

@@ -39,6 +39,10 @@ type Origin struct {
 	// Time is the commit time of the change on the transaction's original server, in microseconds
 	// since 1970; 0 for a load.
 	Time int64
+	// Now is the present time of the sink's clock, which decides about expired keys, in
+	// microseconds since 1970; 0 if it is not known. Only plans that Expire use it: a row that has
+	// expired is not written, and the times to live of loads begin at Now.
+	Now int64
 	// Position is the position of the data before the change's transaction, nil for a load. Row is
 	// the number of the change among the mapped rows of the transaction, from 1.
 	Position *binlog.Position

@@ -62,6 +62,9 @@ const (
 	verbLPush = "$5\r\nLPUSH\r\n"
 	verbLTrim = "$5\r\nLTRIM\r\n"
 	verbXAdd  = "$4\r\nXADD\r\n"
+
+	verbPExpireAt = "$9\r\nPEXPIREAT\r\n"
+	verbPersist   = "$7\r\nPERSIST\r\n"
 )
 
 var errTooLong = errors.New("is larger than 512 MiB, the most that Redis accepts")

@@ -23,7 +23,9 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	if rule == nil || err != nil {
 		return nil, err
 	}
-	c := &compiler{rule: rule, table: t, view: columns.New(t)}
+	c := &compiler{
+		rule: rule, table: t, view: columns.New(t), fieldExpiry: m.FieldExpiry,
+	}
 	c.plan = &Plan{table: t, fields: &fields{view: c.view}}
 	switch {
 	case t.NotFollowed == "":
@@ -66,6 +68,8 @@ type compiler struct {
 	plan  *Plan
 	// view is the columns as they may reach the sink.
 	view *columns.View
+	// fieldExpiry is Mapping.FieldExpiry.
+	fieldExpiry string
 }
 
 // fail returns a *MappingError at a part of the entry, such as "columns.add.name".

@@ -27,10 +27,51 @@ func (c *compiler) outputs() error {
 			}
 			continue
 		}
+		c.warnOfNulls(&write[i], i, &o)
 		c.plan.outputs = append(c.plan.outputs, o)
 		c.plan.acts = c.plan.acts || o.emitter != nil
 	}
 	return errors.Join(faults...)
+}
+
+// warnOfNulls records a warning if a column of the i-th output's key, member or score may be NULL,
+// and the file does not decide what happens then. The first such row would come much later.
+func (c *compiler) warnOfNulls(w *Output, i int, o *output) {
+	if w.WhenNull != NullError || w.hasWhenNull {
+		return
+	}
+	var names []string
+	for _, k := range o.locationColumns {
+		if c.table.Columns[k].Nullable {
+			names = append(names, c.table.Columns[k].Name)
+		}
+	}
+	what := "the key, field or member"
+	if len(names) == 0 && o.score != nil && o.score.Nullable() {
+		names, what = []string{w.Score}, "the score"
+	}
+	if len(names) == 0 {
+		return
+	}
+	path, line := c.outputPlace(w, i)
+	c.plan.warnings = append(c.plan.warnings, &MappingError{
+		Path: path, Line: line, Message: fmt.Sprintf("%s of %s may be NULL, and %s needs a value: "+
+			"a row without it is an error of the table (on_error); add `when_null: skip` here to "+
+			"omit such rows, or `when_null: error` to confirm the default",
+			strings.Join(names, ", "), c.table.FullName(), what),
+	})
+}
+
+// outputPlace returns the path and the line of the i-th output of the entry.
+func (c *compiler) outputPlace(w *Output, i int) (path string, line int) {
+	path, line = w.Path, w.Line
+	if path == "" {
+		path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
+	}
+	if line == 0 {
+		line = c.rule.Line
+	}
+	return path, line
 }
 
 // outputFault returns err as a *MappingError at the i-th output of the entry, unless err is a
@@ -39,13 +80,7 @@ func (c *compiler) outputFault(w *Output, i int, err error) error {
 	if errors.As(err, new(*MappingError)) {
 		return err
 	}
-	path, line := w.Path, w.Line
-	if path == "" {
-		path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
-	}
-	if line == 0 {
-		line = c.rule.Line
-	}
+	path, line := c.outputPlace(w, i)
 	return &MappingError{Path: path, Line: line, Message: err.Error()}
 }
 
@@ -67,6 +102,9 @@ func (c *compiler) output(w *Output) (output, error) {
 		return o, err
 	}
 	if err := kind.compile(c, w, &o); err != nil {
+		return o, err
+	}
+	if err := c.expiry(w, &o); err != nil {
 		return o, err
 	}
 	o.locationColumns = o.key.Columns(nil)

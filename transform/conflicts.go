@@ -94,7 +94,7 @@ func collide(a, b *output) bool {
 	case a.emitter != nil && a.kind == b.kind:
 		return false // several tables may write to one key, change by change
 	}
-	return !shareKey(a, b) || template.Overlap(a.member, b.member)
+	return !shareKey(a, b) || !sameKeyExpiry(a, b) || template.Overlap(a.member, b.member)
 }
 
 // shareKey reports whether two outputs may write one key, because each row of theirs is a field or
@@ -107,6 +107,10 @@ func conflictMessage(a, b ownedOutput) string {
 	what := fmt.Sprintf("the key %q of %s could equal the key %q of %s (%s)",
 		b.key.Source, b.fullName, a.key.Source, a.fullName, a.path)
 	switch {
+	case shareKey(a.output, b.output) && !sameKeyExpiry(a.output, b.output):
+		return what + fmt.Sprintf(", and a key has one expiry, but the outputs have %s and %s; "+
+			"give both the same, or different keys",
+			a.keyExpiry().describe(), b.keyExpiry().describe())
 	case shareKey(a.output, b.output):
 		return what + fmt.Sprintf(", and %q could equal %q in it; "+
 			"put different literal text in front of one of them", b.member.Source, a.member.Source)

@@ -23,6 +23,7 @@
 //     change. Both use fields.go for the fields of a row, and content.go for values.
 //   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved,
 //     and commands that need stored state to become bytes.
+//   - expiry.go, duration.go: when keys and fields expire.
 //   - expectation.go, location.go: what the sink must hold for a row, and which row a key is of.
 //   - warnings.go: what compiles, but is most likely a mistake.
 //
@@ -48,7 +49,8 @@
 //     same result as a snapshot of its rows and the changes after the snapshot.
 //   - In mode FullRow the commands of a change depend on its two images only. Applied twice, or to
 //     a row that is incomplete, they give the complete row. After a stretch of history is applied
-//     to newer data, the result is the newer data again.
+//     to newer data, the result is the newer data again. The expiry of keys and fields depends on
+//     the commit time, too.
 //   - A change that fails leaves Commands as it was.
 //   - A kind that acts once per change has one effect for each Append of a change that `where`
 //     lets through, in every mode. It has none with Origin.Replay, and one with Origin.Load only
@@ -58,17 +60,30 @@
 //
 //   - include chooses fields only: keys and expressions may use a column that is not included.
 //     exclude is for privacy: only where may use an excluded column.
+//
 //   - Names in exclude, include and rename of a wildcard may be missing in some of its tables (see
 //     UnknownNames). An entry for one table must name columns that exist.
+//
 //   - An entry is more specific than another if it matches only a part of the other's tables. If
 //     two entries match a table and neither is more specific, that is an error.
+//
 //   - Outputs of kind set, sorted_set, or hash with a field may share keys with outputs of the same
 //     kind, of the same or another table, if their members or fields cannot be equal. Any other two
 //     outputs that could write the same key are a conflict.
+//
 //   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
+//
 //   - A score that is NULL, or a date with a zero year, month or day, follows when_null.
+//
 //   - Outputs of one kind that acts once per change (list, stream) may share keys with each other,
 //     of the same or another table.
 //
-// Not implemented yet: ttl, mask, members shared by rows, nested documents.
+//   - An output with ttl or expire_at has no deltas: the stored row may have expired. The times are
+//     absolute, so that all replicas agree. A row whose expire_at has passed (Origin.Now) is removed
+//     alone, although its key may be shared.
+//
+//   - An output with a field has no expiry of its key: the field expires. The transform only keeps
+//     the times in the sorted set Mapping.FieldExpiry; the caller removes the fields that are due.
+//
+// Not implemented yet: mask, members shared by rows, nested documents.
 package transform

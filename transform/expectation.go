@@ -22,6 +22,9 @@ type Expectation struct {
 	Value []byte
 	// Member is the row's member of a set or sorted set, Score the score of the latter as text.
 	Member, Score []byte
+	// Expiry is when the value expires. If the output has members, it is the expiry of the key that
+	// rows share; if the output has a field, it is the expiry of the field.
+	Expiry Expiry
 	// hasField is set if Pairs is a field of a hash that rows share.
 	hasField bool
 }
@@ -80,6 +83,13 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 		p.scratch.args = args
 		e := Expectation{Output: i, Kind: o.kind, Key: args[1]}
 		o.writer.expect(args, &e)
+		if o.expiry != nil {
+			at := e.Location()
+			e.Expiry, err = o.expiry.of(&p.scratch, r, location{at.Key, at.Member})
+			if err != nil {
+				return p.rowError(r, o.path, err)
+			}
+		}
 		if err := visit(e); err != nil {
 			return err
 		}
@@ -103,6 +113,8 @@ func (e *Expectation) AppendTo(dst []byte) []byte {
 	if e.hasField {
 		dst[len(dst)-1] = 1
 	}
+	dst = append(dst, byte(e.Expiry.Rule))
+	dst = binary.AppendUvarint(dst, uint64(e.Expiry.Milliseconds))
 	dst = binary.AppendUvarint(dst, uint64(e.Output))
 	dst = appendBytes(dst, e.Key)
 	dst = binary.AppendUvarint(dst, uint64(len(e.Pairs)))
@@ -127,7 +139,8 @@ func appendBytes(dst, b []byte) []byte {
 // returns the bytes behind. The slices of e are parts of b; Pairs is reused.
 func ParseExpectation(e *Expectation, b []byte) (rest []byte) {
 	*e = Expectation{Kind: OutputKind(b[0]), hasField: b[1] == 1, Pairs: e.Pairs[:0]}
-	b = b[2:]
+	e.Expiry.Rule = ExpiryRule(b[2])
+	b = b[3:]
 	number := func() uint64 {
 		v, n := binary.Uvarint(b)
 		b = b[n:]
@@ -143,6 +156,7 @@ func ParseExpectation(e *Expectation, b []byte) (rest []byte) {
 		b = b[n:]
 		return t
 	}
+	e.Expiry.Milliseconds = int64(number())
 	e.Output = int(number())
 	e.Key = text()
 	for range number() {

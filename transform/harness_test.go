@@ -107,7 +107,7 @@ func parseMapping(t testing.TB, text string) *transform.Mapping {
 		t.Fatalf("mapping: %v\n%s", err, text)
 	}
 	tables := slice(ordered(t, document.Content[0]))
-	m := &transform.Mapping{}
+	m := &transform.Mapping{FieldExpiry: "rowfall:state:test:field_expiry"}
 	for _, entry := range tables {
 		r := transform.TableRule{
 			Pattern: entry.Key.(string),
@@ -228,10 +228,20 @@ func parseOutput(t testing.TB, o *transform.Output, key string, value any) {
 	case "snapshot":
 		o.Snapshot = value.(bool)
 	case "when_null":
-		if value == "skip" {
-			o.WhenNull = transform.NullSkip
+		if err := transform.CommonSettings()[0].Set(o, value.(string)); err != nil {
+			t.Fatal(err)
 		}
 	default:
+		for _, kind := range transform.Kinds() {
+			for _, s := range kind.Settings {
+				if s.Name == key && kind.Number == transform.Hash {
+					if err := s.Set(o, fmt.Sprint(value)); err != nil {
+						t.Fatal(err)
+					}
+					return
+				}
+			}
+		}
 		t.Fatalf("key %v", key)
 	}
 }

@@ -29,7 +29,7 @@ func compileHash(c *compiler, w *Output, o *output) error {
 
 func (w *hashWriter) put(
 	u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
-) error {
+) (isWritten bool, err error) {
 	return w.fields.appendHash(u, s, ch.new, at.key, mayExist)
 }
 
@@ -45,10 +45,11 @@ func (w *hashWriter) expect(args [][]byte, e *Expectation) { e.Pairs = args[2:] 
 
 // appendHash appends the commands that write every field of row r: HSET of those with a value, and
 // HDEL of those that are NULL. mayExist is set if the key may exist; without it there is nothing to
-// remove. s.newComputed must hold the computed values of r.
+// remove. s.newComputed must hold the computed values of r. isWritten is not set if there is no
+// field with a value.
 func (f *fields) appendHash(
 	u *Commands, s *scratch, r *binlog.Row, key []byte, mayExist bool,
-) error {
+) (isWritten bool, err error) {
 	nulls := 0
 	for _, i := range f.nullable {
 		if f.view.IsNull(r, f.columns[i].column) {
@@ -67,7 +68,7 @@ func (f *fields) appendHash(
 			u.startCommand(2, verbDel)
 			u.appendBulk(key)
 		}
-		return nil
+		return false, nil
 	}
 	u.startCommand(2+2*(total-nulls), verbHSet)
 	u.appendBulk(key)
@@ -78,7 +79,7 @@ func (f *fields) appendHash(
 		}
 		u.Bytes = append(u.Bytes, c.bulk...)
 		if err := u.appendColumn(f.view, r, c.column, c.digits); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for i := range f.computed {
@@ -101,7 +102,7 @@ func (f *fields) appendHash(
 			}
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // appendHashDelta appends the commands that turn the hash of ch.old into that of ch.new: HSET of

@@ -31,29 +31,32 @@ type Kind struct {
 var kinds = []Kind{
 	{
 		Number: Hash, Keyword: "hash", RedisType: "hash",
-		Settings: []Setting{
+		Settings: withExpiry(
 			textSetting("field", Template, false, func(w *Output) *string { return &w.Field }),
 			textSetting("value", ValueTemplate, false, valueOf),
-		},
+		),
 		validate: validateHash, compile: compileHash,
 	},
-	{Number: JSON, Keyword: "json", RedisType: "string", compile: compileJSON},
+	{
+		Number: JSON, Keyword: "json", RedisType: "string",
+		Settings: withExpiry(), compile: compileJSON,
+	},
 	{
 		Number: String, Keyword: "string", RedisType: "string",
-		Settings: []Setting{textSetting("value", ValueTemplate, true, valueOf)},
+		Settings: withExpiry(textSetting("value", ValueTemplate, true, valueOf)),
 		compile:  compileString,
 	},
 	{
 		Number: Set, Keyword: "set", RedisType: "set",
-		Settings: []Setting{textSetting("member", Template, true, memberOf)},
+		Settings: withExpiry(textSetting("member", Template, true, memberOf)),
 		compile:  compileSet,
 	},
 	{
 		Number: SortedSet, Keyword: "sorted_set", RedisType: "zset",
-		Settings: []Setting{
+		Settings: withExpiry(
 			textSetting("member", Template, true, memberOf),
 			textSetting("score", Expression, true, func(w *Output) *string { return &w.Score }),
-		},
+		),
 		compile: compileSortedSet,
 	},
 	{
@@ -79,6 +82,9 @@ var kinds = []Kind{
 	},
 }
 
+// withExpiry returns the settings of a kind whose keys or fields can expire.
+func withExpiry(own ...Setting) []Setting { return slices.Concat(own, expirySettings) }
+
 func valueOf(w *Output) *string  { return &w.Value }
 func memberOf(w *Output) *string { return &w.Member }
 
@@ -93,7 +99,7 @@ var commonSettings = []Setting{
 			return ""
 		},
 		set: func(w *Output, text string) error {
-			w.WhenNull = NullError
+			w.WhenNull, w.hasWhenNull = NullError, true
 			if text == "skip" {
 				w.WhenNull = NullSkip
 			}
@@ -119,6 +125,8 @@ const (
 	Number
 	// Boolean is true or false. Get returns "true" or "".
 	Boolean
+	// Scalar is a number with its unit, such as 30d or 10%.
+	Scalar
 )
 
 // Setting is a setting of an output besides its key.
@@ -292,5 +300,6 @@ func (k *Kind) validateSettings(w *Output) error {
 	if k.validate != nil {
 		faults = append(faults, k.validate(w))
 	}
+	faults = append(faults, w.validateExpiry())
 	return errors.Join(faults...)
 }

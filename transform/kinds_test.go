@@ -26,6 +26,12 @@ func TestKinds(t *testing.T) {
 			case Boolean:
 				text = "true"
 			}
+			switch s.Name {
+			case "ttl":
+				text = "36h"
+			case "ttl_jitter":
+				text = "10%"
+			}
 			var w Output
 			if got := s.Get(&w); got != "" {
 				t.Errorf("%s.%s: an empty output has %q", k.Keyword, s.Name, got)
@@ -55,8 +61,8 @@ func (w referenceWriter) refer(u *Commands, r *binlog.Row, at location, begins b
 
 func (w referenceWriter) put(
 	u *Commands, _ *scratch, ch *rowChange, at location, _ bool,
-) error {
-	return w.refer(u, ch.new, at, true)
+) (isWritten bool, err error) {
+	return true, w.refer(u, ch.new, at, true)
 }
 
 func (w referenceWriter) remove(u *Commands, _ *scratch, r *binlog.Row, at location) {

@@ -130,5 +130,5 @@ func (p *Plan) Locations(r *binlog.Row, visit func(Location)) error {
 
 // Remove appends the command that removes what is at a location.
 func (p *Plan) Remove(u *Commands, at Location) {
-	p.outputs[at.Output].writer.remove(u, &p.scratch, nil, location{at.Key, at.Member})
+	p.outputs[at.Output].remove(u, &p.scratch, nil, location{at.Key, at.Member})
 }

@@ -10,6 +10,10 @@ import "strings"
 // zero value means "as before" may be added.
 type Mapping struct {
 	Tables []TableRule
+	// FieldExpiry is the key of the sorted set in the sink that holds when fields of shared hashes
+	// expire. Plan.Append needs it if the mapping has outputs with both field and ttl or expire_at.
+	// The key belongs to the pipeline, and the set is a part of the pipeline's state.
+	FieldExpiry string `json:"-"`
 }
 
 // TableRule is one entry of the tables section.
@@ -135,6 +139,15 @@ type Output struct {
 	Push Push
 	// Snapshot makes a list or a stream act on each row that the initial load of a table reads.
 	Snapshot bool
+	// hasWhenNull is set if the pipeline file has the setting, even with its default.
+	hasWhenNull bool
+	// TTL is the time to live of the key, or of Field; 0 means that it does not expire. TTLJitter
+	// is the part by which it is shortened at most. The names in JSON are those that messages
+	// about differences of mappings need.
+	TTL       Duration `json:"Ttl"`
+	TTLJitter Percent  `json:"TtlJitter"`
+	// ExpireAt is when the key, or Field, expires: the name of a column, or an expression.
+	ExpireAt string
 	// Path and Line are the YAML path and the line of the output: tables."shop.users".write[1].
 	Path string
 	Line int

@@ -22,7 +22,10 @@ const reservedPrefix = "rowfall:"
 type writer interface {
 	// put appends the commands that write the new row of a change at a location. mayExist is set if
 	// the location may hold an older version of the row.
-	put(u *Commands, s *scratch, ch *rowChange, at location, mayExist bool) error
+	// isWritten is not set if the row has no value, so that put only removes an older version.
+	put(
+		u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
+	) (isWritten bool, err error)
 	// change appends the commands of mode Delta for a row that stays at its location.
 	change(u *Commands, s *scratch, ch *rowChange, at location) error
 	// remove appends the commands that remove a row from a location. r is the row; it is nil if
@@ -60,6 +63,7 @@ type output struct {
 	key, member *template.Template
 	view        *columns.View       // through which the columns of the location are read
 	score       *expression.Program // of a sorted set
+	expiry      *expiry             // nil if keys and fields do not expire
 	// locationColumns are the columns of key and member.
 	locationColumns []int
 	// writesContent is set if the commands contain the values of most columns.
@@ -109,15 +113,16 @@ func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 	}
 	moved := oldImage.present && newImage.present && !oldImage.equal(newImage.location)
 	if oldImage.present && (!newImage.present || moved) {
-		o.writer.remove(u, s, ch.old, oldImage.location)
+		o.remove(u, s, ch.old, oldImage.location)
 	}
+	mayExist := ch.mode == FullRow || oldImage.present && !moved
 	switch {
 	case !newImage.present:
 		return nil
-	case ch.mode == Delta && oldImage.present && !moved:
+	case ch.mode == Delta && mayExist && o.expiry == nil: // an expired row is not there any more
 		return o.writer.change(u, s, ch, newImage.location)
 	}
-	return o.writer.put(u, s, ch, newImage.location, ch.mode == FullRow)
+	return o.put(u, s, ch, newImage.location, mayExist)
 }
 
 // replace appends the commands of a change in mode Replace. It removes what is at the locations of
@@ -135,7 +140,7 @@ func (o *output) replace(u *Commands, s *scratch, ch *rowChange) error {
 		if !at.present || removed.key != nil && removed.equal(at.location) {
 			continue
 		}
-		o.writer.remove(u, s, r, at.location)
+		o.remove(u, s, r, at.location)
 		removed = location{bytes.Clone(at.key), bytes.Clone(at.member)}
 	}
 	if ch.new == nil {
@@ -145,7 +150,7 @@ func (o *output) replace(u *Commands, s *scratch, ch *rowChange) error {
 	if err := o.locateNew(s, ch.new, &at); err != nil || !at.present {
 		return err
 	}
-	return o.writer.put(u, s, ch, at.location, false)
+	return o.put(u, s, ch, at.location, false)
 }
 
 // emit appends the commands that a change makes of an output that acts once per change. A change

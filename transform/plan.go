@@ -25,6 +25,8 @@ type Plan struct {
 	outputs   []output
 	warnings  []*MappingError
 	acts      bool // an output acts once per change
+	// lacksFieldExpiry is set if fields expire and Mapping.FieldExpiry is empty.
+	lacksFieldExpiry bool
 
 	scratch scratch
 }
@@ -45,6 +47,11 @@ func (p *Plan) Key() []int { return p.key }
 // Append appends the commands of a change to u, output by output: first those that remove the row
 // from its old location, then those that write the row. On an error, a *RowError, u is unchanged.
 func (p *Plan) Append(u *Commands, c *binlog.Change, m Mode, o Origin) error {
+	if p.lacksFieldExpiry {
+		return &RowError{
+			Table: p.table.FullName(), Output: "write", Reason: errNoFieldExpiry.Error(),
+		}
+	}
 	p.reserve(u, c)
 	before := u.Mark()
 	err := p.append(u, p.scratch.begin(c, m, o))

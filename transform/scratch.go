@@ -11,6 +11,7 @@ type scratch struct {
 	change rowChange // the present change; here because a variable would be allocated for each row
 
 	oldLocation, newLocation, score, message []byte
+	expiry, number, entry                    []byte // of expiry.go
 	oldComputed, newComputed                 computedValues
 	// changed and nulled are the fields that a delta sets and removes.
 	changed, nulled []int
@@ -37,7 +38,7 @@ func (s *scratch) release() {
 	ch := &s.change
 	*ch = rowChange{}
 	for _, b := range [...]*[]byte{
-		&s.oldLocation, &s.newLocation, &s.score, &s.message,
+		&s.oldLocation, &s.newLocation, &s.score, &s.message, &s.entry,
 		&s.oldComputed.text, &s.newComputed.text,
 	} {
 		if cap(*b) > maxKeptScratch {

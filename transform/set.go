@@ -11,11 +11,13 @@ func compileSet(c *compiler, w *Output, o *output) (err error) {
 	return err
 }
 
-func (setWriter) put(u *Commands, _ *scratch, _ *rowChange, at location, _ bool) error {
+func (setWriter) put(
+	u *Commands, _ *scratch, _ *rowChange, at location, _ bool,
+) (bool, error) {
 	u.startCommand(3, verbSAdd)
 	u.appendBulk(at.key)
 	u.appendBulk(at.member)
-	return nil
+	return true, nil
 }
 
 // change appends nothing: the member is the whole content, and it stays.

@@ -17,24 +17,25 @@ func compileSharedHash(c *compiler, w *Output, o *output) (err error) {
 
 func (w *sharedHashWriter) put(
 	u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
-) error {
+) (isWritten bool, err error) {
 	if w.content.isAbsent(ch.new) {
 		if mayExist {
 			w.remove(u, s, nil, at)
 		}
-		return nil
+		return false, nil
 	}
 	u.startCommand(4, verbHSet)
 	u.appendBulk(at.key)
 	u.appendBulk(at.member)
-	return w.content.appendBulk(u, s, ch.new)
+	return true, w.content.appendBulk(u, s, ch.new)
 }
 
 func (w *sharedHashWriter) change(u *Commands, s *scratch, ch *rowChange, at location) error {
 	if ch.sameColumns(w.content.columns) {
 		return nil
 	}
-	return w.put(u, s, ch, at, true)
+	_, err := w.put(u, s, ch, at, true)
+	return err
 }
 
 func (w *sharedHashWriter) remove(u *Commands, _ *scratch, _ *binlog.Row, at location) {

@@ -26,9 +26,18 @@ func compileSortedSet(c *compiler, w *Output, o *output) (err error) {
 	return nil
 }
 
-// score compiles the score of a sorted set: the name of a column, even one that is no identifier of
-// an expression, or an expression.
+// score compiles the score of a sorted set.
 func (c *compiler) score(source string) (*expression.Program, error) {
+	p, err := c.columnOrExpression("score", source)
+	if err == nil && !p.Scores() {
+		err = fmt.Errorf("a score needs a number or a date and %q is %s", source, p.Kind())
+	}
+	return p, err
+}
+
+// columnOrExpression compiles a setting that is the name of a column, even one that is no
+// identifier of an expression, or an expression.
+func (c *compiler) columnOrExpression(setting, source string) (*expression.Program, error) {
 	text := source
 	if c.table.Column(source) >= 0 {
 		text = "$env[" + strconv.Quote(source) + "]"
@@ -37,29 +46,27 @@ func (c *compiler) score(source string) (*expression.Program, error) {
 	if err != nil {
 		var e *MappingError
 		errors.As(err, &e)
-		return nil, fmt.Errorf("score: %s", e.Message)
-	}
-	if !p.Scores() {
-		return nil, fmt.Errorf("a score needs a number or a date and %q is %s", source, p.Kind())
+		return nil, fmt.Errorf("%s: %s", setting, e.Message)
 	}
 	return p, nil
 }
 
 func (w *sortedSetWriter) put(
 	u *Commands, s *scratch, _ *rowChange, at location, _ bool,
-) error {
+) (bool, error) {
 	u.startCommand(4, verbZAdd)
 	u.appendBulk(at.key)
 	u.appendBulk(s.score)
 	u.appendBulk(at.member)
-	return nil
+	return true, nil
 }
 
 func (w *sortedSetWriter) change(u *Commands, s *scratch, ch *rowChange, at location) error {
 	if ch.sameColumns(w.columns) {
 		return nil
 	}
-	return w.put(u, s, ch, at, true)
+	_, err := w.put(u, s, ch, at, true)
+	return err
 }
 
 func (w *sortedSetWriter) remove(u *Commands, _ *scratch, _ *binlog.Row, at location) {

@@ -13,23 +13,24 @@ func compileString(c *compiler, w *Output, o *output) error {
 
 func (w *stringWriter) put(
 	u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
-) error {
+) (isWritten bool, err error) {
 	if w.content.isAbsent(ch.new) {
 		if mayExist {
 			w.remove(u, s, nil, at)
 		}
-		return nil
+		return false, nil
 	}
 	u.startCommand(3, verbSet)
 	u.appendBulk(at.key)
-	return w.content.appendBulk(u, s, ch.new)
+	return true, w.content.appendBulk(u, s, ch.new)
 }
 
 func (w *stringWriter) change(u *Commands, s *scratch, ch *rowChange, at location) error {
 	if ch.sameColumns(w.content.columns) {
 		return nil
 	}
-	return w.put(u, s, ch, at, true)
+	_, err := w.put(u, s, ch, at, true)
+	return err
 }
 
 func (w *stringWriter) remove(u *Commands, _ *scratch, _ *binlog.Row, at location) {

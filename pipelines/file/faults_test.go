@@ -117,8 +117,8 @@ func TestParseFaults(t *testing.T) {
 			"write[0].member: is not a key here",
 		},
 		{
-			"later option of a list", `"shop.*": {}`, `"shop.*": {write: [{list: l, ttl: 3d}]}`,
-			"write[0].ttl: is not available in this version",
+			"a list has no ttl", `"shop.*": {}`, `"shop.*": {write: [{list: l, ttl: 3d}]}`,
+			"write[0].ttl: is not a key here",
 		},
 		{
 			"list without a value", `"shop.*": {}`, `"shop.*": {write: [{list: l}]}`,
@@ -159,8 +159,40 @@ func TestParseFaults(t *testing.T) {
 			`x.yaml:5: tables."shop.*".write[0].snapshot: is not a key here`,
 		},
 		{
-			"later option", `"shop.*": {}`, `"shop.*": {write: [{hash: h, ttl: 3d}]}`,
-			"ttl: is not available in this version",
+			"later option", `"shop.*": {}`, `"shop.*": {write: [{json: h, nest: {}}]}`,
+			"nest: is not available in this version",
+		},
+		{
+			"ttl without a unit", `"shop.*": {}`, `"shop.*": {write: [{hash: "h:{id}", ttl: 30}]}`,
+			`write[0].ttl: "30": want a time with its unit such as 30d, 12h`,
+		},
+		{
+			"ttl of nothing", `"shop.*": {}`, `"shop.*": {write: [{hash: "h:{id}", ttl: 0s}]}`,
+			`write[0].ttl: "0s": want at least 1ms; without ttl a key does not expire`,
+		},
+		{
+			"jitter without %", `"shop.*": {}`,
+			`"shop.*": {write: [{hash: "h:{id}", ttl: 3d, ttl_jitter: 10}]}`,
+			`write[0].ttl_jitter: "10": want a whole percentage from 0% to 100%, such as 10%`,
+		},
+		{
+			"jitter beyond the ttl", `"shop.*": {}`,
+			`"shop.*": {write: [{hash: "h:{id}", ttl: 3d, ttl_jitter: 101%}]}`,
+			`write[0].ttl_jitter: "101%": want a whole percentage`,
+		},
+		{
+			"jitter without ttl", `"shop.*": {}`,
+			`"shop.*": {write: [{hash: "h:{id}", ttl_jitter: 10%}]}`,
+			`write[0]: ttl_jitter needs a ttl`,
+		},
+		{
+			"expire_at in braces", `"shop.*": {}`,
+			`"shop.*": {write: [{hash: "h:{id}", expire_at: {ends}}]}`, `write[0].expire_at: `,
+		},
+		{
+			"syntax of expire_at", `"shop.*": {}`,
+			`"shop.*": {write: [{hash: "h:{id}", expire_at: "ends +"}]}`,
+			`write[0]: expire_at: in "ends +": `,
 		},
 		{
 			"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: redact}}}`,

@@ -136,6 +136,8 @@ func readSetting(v value, setting transform.Setting, o *transform.Output) {
 		text = v.text()
 	case transform.Boolean:
 		text = strconv.FormatBool(v.boolean())
+	case transform.Scalar:
+		text = v.nonEmptyText()
 	}
 	if len(v.doc.faults) > faults {
 		return

@@ -11,6 +11,7 @@ import (
 
 	"rowfall/replication"
 	"rowfall/replication/replog"
+	"rowfall/transform"
 )
 
 // Value is a scalar setting: a typed field of a Config with its check. The methods are those of
@@ -222,11 +223,11 @@ func (v optionalDuration) Set(text string) error {
 	return v.duration.Set(text)
 }
 
+// parseDuration accepts what transform.ParseDuration does for times to live, and also fractions
+// such as 1.5h.
 func parseDuration(text string) (time.Duration, bool) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n < 100_000 {
-			return time.Duration(n) * 24 * time.Hour, true
-		}
+	if d, err := transform.ParseDuration(text); err == nil {
+		return time.Duration(d), true
 	}
 	d, err := time.ParseDuration(text)
 	return d, err == nil

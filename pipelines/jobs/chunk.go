@@ -43,6 +43,7 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 	if c.isOneUnit() {
 		c.limit = min(c.limit, unitRows)
 	}
+	c.now = e.host.Expiry().Now
 	c.reserved, c.bytes = c.limit, e.config.ChunkBytes/e.config.Parallel
 	c.dirtyBytes = e.config.DirtyKeyBytes
 	return c

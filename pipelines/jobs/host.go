@@ -38,6 +38,8 @@ type Writer interface {
 	Flush(ctx context.Context) error
 	// Sink reads what the sink holds, without the unit that is being filled.
 	Sink() sink.Reader
+	// Expiry returns the sink's clock, and where the expiry of fields is stored.
+	Expiry() sink.Expiry
 }
 
 // Tables records what becomes of tables.

@@ -93,8 +93,8 @@ func (r *removal) removeKey(ctx context.Context, key []byte) error {
 		if r.isPresent(key, nil) {
 			return nil
 		}
-	case len(r.present) > 0:
-		ownsAll = false
+	case len(r.present) > 0, r.plan.ExpiresFieldsOf(r.output):
+		ownsAll = false // the times of expiry of its fields are removed, too
 	default:
 		err := r.scanMembers(ctx, key, func(members [][]byte, foreign bool) (bool, error) {
 			ownsAll = ownsAll && !foreign

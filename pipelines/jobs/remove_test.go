@@ -64,3 +64,23 @@ func TestRemoveRows(t *testing.T) {
 		w.mustHold(want)
 	}
 }
+
+// Fields that expire leave with their times of expiry, which may be far in the future.
+func TestRemoveExpiringRows(t *testing.T) {
+	p := compile(t, `db.o: {write: [{hash: all, field: "{id}", value: "{x}", ttl: 30d}]}`, tableO)
+	w := newWorld(t, 1, Config{Parallel: 1, ChunkRows: 1}, p)
+	for i := range 100 {
+		insert(t, w.sink, p, cellsOf(strconv.Itoa(i), "1"))
+	}
+	key := []byte(sink.FieldExpiryKey("shop"))
+	for _, want := range []int64{100, 0} {
+		reply, err := w.sink.Read(t.Context(), []byte("ZCARD"), key)
+		if err != nil || reply.Int != want {
+			t.Errorf("%d fields expire, %v, want %d", reply.Int, err, want)
+		}
+		if _, err := (Removal{Plan: p, Limit: 64}).Run(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.mustHold(sinktest.NewMemory("shop"))
+}

@@ -13,12 +13,13 @@ import (
 // definition of a table has written it. Otherwise repair returns a *sink.KeyTypeError.
 func repair(ctx context.Context, e *Engine, expected []byte) error {
 	var want transform.Expectation
+	expiry := e.host.Expiry()
 	for len(expected) > 0 {
 		expected = transform.ParseExpectation(&want, expected)
-		_, err := sink.Repair(ctx, e.host.Sink(), e.host.Commands(), &want)
+		_, err := sink.Repair(ctx, e.host.Sink(), e.host.Commands(), &want, expiry)
 		var other *sink.KeyTypeError
 		if errors.As(err, &other) && e.host.IsFormer(want.Key, other.Held) {
-			sink.Overwrite(e.host.Commands(), &want)
+			sink.Overwrite(e.host.Commands(), &want, expiry)
 			// If the next row writes a member of the same key, the sink must hold the new type.
 			err = e.host.Flush(ctx)
 		}

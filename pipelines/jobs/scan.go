@@ -27,8 +27,9 @@ type scan struct {
 	taskBase
 	plan    *transform.Plan // a clone for the worker
 	compare bool
-	limit   int // rows of a batch
-	bytes   int // memory of a batch
+	now     int64 // rowBuffer.now
+	limit   int   // rows of a batch
+	bytes   int   // memory of a batch
 	// dirtyBytes is Config.DirtyKeyBytes.
 	dirtyBytes int
 	wake       func()
@@ -76,7 +77,7 @@ func (t *Table) mustScan() bool {
 // nextScan returns the scan of a table.
 func (e *Engine) nextScan(t *Table) *scan {
 	return &scan{
-		plan: t.Plan.Clone(), compare: t.Job.Compare,
+		plan: t.Plan.Clone(), compare: t.Job.Compare, now: e.host.Expiry().Now,
 		limit: e.config.ChunkRows, bytes: e.config.ChunkBytes / e.config.Parallel * 2 / 3,
 		dirtyBytes: e.config.DirtyKeyBytes, wake: e.host.Wake,
 		full: make(chan *scanBatch, 1), empty: make(chan *scanBatch, 2),
@@ -152,7 +153,7 @@ func (s *scan) emptyBatch() *scanBatch {
 		b.reset()
 	default:
 	}
-	b.plan, b.compare, b.fence, b.isFirst = s.plan, s.compare, s.fence, false
+	b.plan, b.compare, b.now, b.fence, b.isFirst = s.plan, s.compare, s.now, s.fence, false
 	return b
 }
 

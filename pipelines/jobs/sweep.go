@@ -64,6 +64,8 @@ type sweep struct {
 	taskBase
 	plan   *transform.Plan // a clone for the worker
 	output int
+	// now is when the sweep was requested, by the sink's clock, in milliseconds since 1970.
+	now int64
 	// progress and cursor are those of the table's job, or of its keys job.
 	progress *tablestate.Sweep
 	cursor   *sweepCursor
@@ -87,7 +89,7 @@ type sweep struct {
 // nextSweep returns the step that continues the sweep of a table's job, or of its keys job. It
 // returns an *UnreadableError if the rows of the output's keys cannot be looked up.
 func (e *Engine) nextSweep(ctx context.Context, t *Table, ofKeys bool) (*sweep, error) {
-	s := &sweep{plan: t.Plan.Clone(), index: make(map[string]int)}
+	s := &sweep{plan: t.Plan.Clone(), index: make(map[string]int), now: e.host.Expiry().Now}
 	s.ofKeys, s.progress, s.cursor = ofKeys, t.Job.Sweep, &t.cursor
 	if ofKeys {
 		s.progress, s.cursor = t.Keys.Sweep, &t.keys.cursor
@@ -231,7 +233,7 @@ func (s *sweep) Reset() {}
 // Add marks what a row writes.
 func (s *sweep) Add(row *binlog.Row) error {
 	return s.plan.Expect(row, func(e transform.Expectation) error {
-		if e.Output == s.output {
+		if e.Output == s.output && !e.Expiry.IsPast(s.now) {
 			s.workerText = appendLocation(s.workerText[:0], e.Location())
 			if i, ok := s.index[string(s.workerText)]; ok {
 				s.stale[i] = false

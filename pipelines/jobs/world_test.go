@@ -66,6 +66,7 @@ sink:
   node: {listen: 127.0.0.1:6400, dir: data/shop}
 tables:
   `+strings.ReplaceAll(strings.TrimSpace(tables), "\n", "\n  "))
+	config.Mapping.FieldExpiry = sink.FieldExpiryKey("shop")
 	plan, err := transform.Compile(&config.Mapping, table)
 	if err != nil || plan == nil {
 		t.Fatalf("plan %v, %v", plan, err)
@@ -417,6 +418,12 @@ func (w *world) FlushIfLarge(ctx context.Context, n, limit int) (bool, error) {
 
 // Sink implements Writer.
 func (w *world) Sink() sink.Reader { return w.sink }
+
+func (w *world) Expiry() sink.Expiry {
+	return sink.Expiry{
+		Now: time.Now().UnixMilli(), FieldsKey: []byte(sink.FieldExpiryKey("shop")),
+	}
+}
 
 // SaveJob implements Tables.
 func (w *world) SaveJob(t *Table) error {

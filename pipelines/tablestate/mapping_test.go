@@ -1,6 +1,7 @@
 package tablestate_test
 
 import (
+	"slices"
 	"testing"
 
 	"rowfall/pipelines/file/filetest"
@@ -58,6 +59,8 @@ func TestFingerprint(t *testing.T) {
 		{"a key", "user:{id}", "users:{id}", false},
 		{"a kind", "hash: user", "json: user", false},
 		{"a NULL's policy", "member: \"{id}\"", "member: \"{id}\"\n        when_null: skip", false},
+		{"a time to live", "member: \"{id}\"", "member: \"{id}\"\n        ttl: 30d", false},
+		{"a time of expiry", "member: \"{id}\"", "member: \"{id}\"\n        expire_at: d", false},
 		{"the key columns", "where:", "key_columns: [id]\n    where:", false},
 		{
 			"order of outputs",
@@ -74,5 +77,31 @@ func TestFingerprint(t *testing.T) {
 		if got := of(edited); (got == want) != test.same {
 			t.Errorf("%s: another mapping: %v, want %v", test.what, got != want, !test.same)
 		}
+	}
+}
+
+// A time to live has one form, however it is spelled, and differences name the file's keys.
+func TestTTLInMapping(t *testing.T) {
+	of := func(settings string) []byte {
+		t.Helper()
+		text := filetest.Replace(t, filetest.Mapping, "- hash: user:{id}",
+			"- hash: user:{id}\n        "+settings)
+		m, err := tablestate.Canonical(&filetest.Parse(t, "x.yaml", text).Mapping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	month := of("ttl: 30d\n        ttl_jitter: 10%")
+	if other := of("ttl: 720h\n        ttl_jitter: 10%"); string(other) != string(month) {
+		t.Errorf("30d is %s, 720h is %s", month, other)
+	}
+	got := tablestate.Compare(month, of("ttl: 1w"))
+	want := []tablestate.Difference{
+		{Path: `tables."shop.users".write[0].ttl`, What: `has "30d" here`},
+		{Path: `tables."shop.users".write[0].ttl_jitter`, What: `has "10%" here`},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

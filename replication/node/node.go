@@ -313,6 +313,9 @@ func (n *Node) identity() identity.State {
 	return n.state.id
 }
 
+// Now returns the node's clock in milliseconds since 1970. It decides which keys have expired.
+func (n *Node) Now() int64 { return n.c.Now() }
+
 // Keyspace returns the current keyspace. A full resync from the upstream replaces it, and so does
 // InstallReplacement.
 func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }

@@ -21,6 +21,9 @@ type Memory struct {
 	Before, After func(u *sink.Unit) error
 	// Can is what Capabilities returns.
 	Can sink.Capabilities
+	// Clock returns milliseconds since 1970, which decide about expired keys. Set it while no
+	// pipeline runs; nil means the wall clock.
+	Clock func() int64
 	// Keys are the data.
 	Keys *keyspace.Keyspace
 
@@ -42,12 +45,21 @@ type Applied struct {
 
 // NewMemory returns an empty, writable sink of a pipeline, with all capabilities.
 func NewMemory(pipeline string) *Memory {
-	return &Memory{
+	m := &Memory{
 		Can:     sink.Capabilities{Atomic: true, Deltas: true},
-		Keys:    keyspace.New(keyspace.Options{HiddenPrefix: sink.HiddenPrefix}),
 		encoder: sink.NewEncoder(pipeline),
 		changed: make(chan struct{}),
 	}
+	m.Keys = keyspace.New(keyspace.Options{HiddenPrefix: sink.HiddenPrefix, Now: m.Now})
+	return m
+}
+
+// Now returns the time of Clock.
+func (m *Memory) Now() int64 {
+	if m.Clock == nil {
+		return time.Now().UnixMilli()
+	}
+	return m.Clock()
 }
 
 // Capabilities returns Can.
@@ -115,6 +127,7 @@ func (m *Memory) apply(ctx context.Context, u *sink.Unit) error {
 	if err := m.encoder.Resolve(ctx, &sink.KeyspaceReader{Keys: m.Keys}, u); err != nil {
 		return err
 	}
+	m.expire()
 	if err := m.Keys.Stage(m.encoder.Encode(nil, u)); err != nil {
 		return sink.ExplainKeyType(m.Keys, err)
 	}
@@ -123,6 +136,22 @@ func (m *Memory) apply(ctx context.Context, u *sink.Unit) error {
 	p.Position = p.Position.Clone()
 	m.units = append(m.units, Applied{string(u.Commands.Bytes), p})
 	return nil
+}
+
+// expire deletes the keys that have expired, as a node does before a unit.
+func (m *Memory) expire() {
+	for {
+		due, more := m.Keys.Expired(m.Now(), 100, 1<<20)
+		for _, key := range due {
+			if err := m.Keys.Stage(resp.AppendCommand(nil, "DEL", string(key))); err != nil {
+				panic(err) // DEL always fits
+			}
+			m.Keys.Publish()
+		}
+		if !more {
+			return
+		}
+	}
 }
 
 // Read executes a read command on the keyspace, see sink.Reader.
@@ -136,6 +165,7 @@ func (m *Memory) Read(_ context.Context, command ...[]byte) (resp.Reply, error) 
 func (m *Memory) Execute(command []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.expire()
 	if err := m.Keys.Stage(command); err != nil {
 		return err
 	}
