@@ -111,7 +111,8 @@ func streamIDs(t *testing.T, r sink.Reader, key string) string {
 func TestStreamIDs(t *testing.T) {
 	eachSink(t, func(t *testing.T, s applier) {
 		stream := transform.Output{Kind: transform.Stream, Key: "all", MaxLen: 6}
-		a := newRowChanges(t, "a", stream, transform.Output{Kind: transform.Stream, Key: "{table}:{id}"})
+		ofRow := transform.Output{Kind: transform.Stream, Key: "{table}:{id}"}
+		a := newRowChanges(t, "a", stream, ofRow)
 		b := newRowChanges(t, "b", stream)
 		var u sink.Unit
 		apply := func() {

@@ -4,8 +4,8 @@
 //   - node.go: the replication node as a sink
 //   - replacement.go: Replacer, the capability to build new data while a sink serves the old data
 //   - unit.go: Unit, and the Encoder that turns units into RESP
-//   - deferred.go: the resolvers of commands that need stored state to become bytes; stream_id.go and
-//     publish.go: one kind each
+//   - deferred.go: the resolvers of commands that need stored state to become bytes; stream_id.go
+//     and publish.go: one kind each
 //   - state.go: keys and form of a pipeline's position hash, and its Phase
 //   - position.go: Position, which only the source of a pipeline understands
 //   - pieces.go: the other pieces of a pipeline's state and their checksums

@@ -138,11 +138,13 @@ func TestParseFaults(t *testing.T) {
 			`write[0].max_len: want text, found a list`,
 		},
 		{
-			"no end of a list", `"shop.*": {}`, `"shop.*": {write: [{list: l, value: v, push: up}]}`,
+			"no end of a list", `"shop.*": {}`,
+			`"shop.*": {write: [{list: l, value: v, push: up}]}`,
 			`x.yaml:5: tables."shop.*".write[0].push: "up": want right, left`,
 		},
 		{
-			"snapshot is no boolean", `"shop.*": {}`, `"shop.*": {write: [{stream: s, snapshot: 1}]}`,
+			"snapshot is no boolean", `"shop.*": {}`,
+			`"shop.*": {write: [{stream: s, snapshot: 1}]}`,
 			`x.yaml:5: tables."shop.*".write[0].snapshot: want true or false`,
 		},
 		{
