@@ -51,7 +51,8 @@ func testTimesToLive(t *testing.T, d *database) {
 			t.Errorf("%s: the fields are %v", name, got)
 		}
 		if client.Get(ctx, "until:4").Val() != "4" || client.TTL(ctx, "until:4").Val() != -1 ||
-			client.Exists(ctx, "until:2", "until:3").Val() > 0 || client.TTL(ctx, "until:1").Val() < 0 {
+			client.Exists(ctx, "until:2", "until:3").Val() > 0 ||
+			client.TTL(ctx, "until:1").Val() < 0 {
 			t.Errorf("%s: keys with expire_at are wrong", name)
 		}
 		for _, key := range []string{"ids", "long:1", "long:3"} {

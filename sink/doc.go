@@ -22,6 +22,6 @@
 //
 // Package transform decides the commands of a row, and package pipelines where a unit ends.
 //
-// The package has three files more than most: each form in which a pipeline's data are stored has its
-// own.
+// The package has three files more than most: each form in which a pipeline's data are stored has
+// its own.
 package sink

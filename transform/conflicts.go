@@ -15,8 +15,8 @@ import (
 //
 // Templates are compared by the texts that they can print: {id} of an integer prints digits, {name}
 // of a text prints anything. Outputs of one kind that write fields or members may share a key if
-// their fields or members cannot be equal. Outputs of one kind that acts once per change may share a
-// key: its entries belong to no row. A channel is no key.
+// their fields or members cannot be equal. Outputs of one kind that acts once per change may share
+// a key: its entries belong to no row. A channel is no key.
 func Conflicts(plans []*Plan) error {
 	var all []ownedOutput
 	index := prefixIndex{byPrefix: make(map[string][]int)}

@@ -167,9 +167,9 @@ func TestLoadProgresses(t *testing.T) {
 	}
 }
 
-// The rows of a chunk that are added to a list are written in one unit, together with the key of the
-// last of them. In a second unit, a crash before it would add the rows of the first unit twice. A
-// job that compares adds nothing.
+// The rows of a chunk that are added to a list are written in one unit, together with the key of
+// the last of them. In a second unit, a crash before it would add the rows of the first unit twice.
+// A job that compares adds nothing.
 func TestLoadIntoList(t *testing.T) {
 	for _, compares := range []bool{false, true} {
 		w, tables := numbered(t, Config{Parallel: 1, ChunkRows: 10 * unitRows}, 1)

@@ -58,8 +58,8 @@
 // of the last row that was written, and the output that is swept. The rest, such as the place
 // within a sweep, is lost when a run ends. The next run reads or scans a part again, which changes
 // nothing: a chunk writes only what differs (or writes rows in full), and a sweep counts an output
-// only at its end. A list or a stream with `snapshot: true` gets an entry for each row of an initial
-// load, and a repetition would add another. So such a chunk is written in one unit.
+// only at its end. A list or a stream with `snapshot: true` gets an entry for each row of an
+// initial load, and a repetition would add another. So such a chunk is written in one unit.
 //
 // # Keys jobs
 //
