@@ -177,6 +177,34 @@ func TestBadMappings(t *testing.T) {
 			"long template", `{write: [{hash: "u:{id}` + strings.Repeat("x", 1024) + `"}]}`,
 			"write[0]", "is longer than 1024 bytes",
 		},
+		{"mask of no column", `{columns: {mask: {emial: redact}}}`, "columns.mask.emial",
+			`did you mean "email"?`},
+		{
+			"masked key", `{columns: {mask: {id: redact}}}`, "",
+			`in the key "{table}:{pk...}" the column id is masked or cut`,
+		},
+		{
+			"cut key", `{columns: {max_bytes: {email: 3}, too_long: truncate}, ` +
+				`write: [{set: x, member: "{email}"}]}`, "write[0]", "email is masked or cut",
+		},
+		{
+			"masked score",
+			`{columns: {mask: {small: sha256}}, ` +
+				`write: [{sorted_set: x, member: "{id}", score: small}]}`,
+			"write[0]", "a score needs a number or a date",
+		},
+		{
+			"masked number", `{columns: {mask: {small: sha256}, add: {x: small + 1}}}`,
+			"columns.add.x", "do not fit together",
+		},
+		{
+			"limit of no column", `{columns: {max_bytes: {nme: 1}}}`, "columns.max_bytes.nme",
+			`did you mean "name"?`,
+		},
+		{
+			"limit of a number", `{columns: {max_bytes: {small: 1}}}`, "columns.max_bytes.small",
+			"max_bytes is for text, bytes, JSON and vectors",
+		},
 		{"add always nil", `{columns: {add: {x: nil}}}`, "columns.add.x", "always nil"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,7 +213,7 @@ func TestBadMappings(t *testing.T) {
 			if !errors.As(err, &e) {
 				t.Fatalf("got %v", err)
 			}
-			path := `tables."shop.users".` + c.path
+			path := strings.TrimSuffix(`tables."shop.users".`+c.path, ".")
 			if !strings.Contains(e.Message, c.message) || e.Path != path || e.Line != 1 {
 				t.Errorf("got line %d, path %s:\n%s\nwant %s", e.Line, e.Path, e.Message, c.message)
 			}

@@ -100,6 +100,7 @@ func TestNoAllocation(t *testing.T) {
 		`"*.*": {write: [
 			{hash: "o:{id}", ttl: 30d, ttl_jitter: 10%}, {json: "j:{id}", expire_at: created_at},
 			{hash: c, field: "{id}", ttl: 1h}, {set: s, member: "{id}", expire_at: id * 2}]}`,
+		`"*.*": {columns: {mask: {status: sha256, customer_id: redact, note: "truncate:2"}}}`,
 	} {
 		p, err := transform.Compile(parseMapping(t, mapping), table)
 		if err != nil {

@@ -26,7 +26,10 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	c := &compiler{
 		rule: rule, table: t, view: columns.New(t), fieldExpiry: m.FieldExpiry,
 	}
-	c.plan = &Plan{table: t, fields: &fields{view: c.view}}
+	c.plan = &Plan{
+		table: t, fields: &fields{view: c.view}, onError: rule.OnError,
+		onTooLong: rule.Columns.TooLong.onError(),
+	}
 	switch {
 	case t.NotFollowed == "":
 	case rule.Wildcard:
@@ -44,7 +47,7 @@ func (c *compiler) compile() (*Plan, error) {
 	if errors.As(keyErr, new(*NotMappedError)) {
 		return nil, keyErr
 	}
-	columnErr := errors.Join(c.exclusions(), c.fields())
+	columnErr := errors.Join(c.exclusions(), c.masks(), c.limits(), c.fields())
 	addErr := c.additions()
 	if columnErr == nil && addErr == nil && c.plan.fields.count() == 0 {
 		columnErr = c.fail("columns", "no column of %s is left to write; include one",
@@ -191,6 +194,60 @@ func (c *compiler) exclusions() error {
 	return errors.Join(faults...)
 }
 
+// masks masks columns in c.view. As with exclusions, only an entry for one table must name columns
+// that the table has.
+func (c *compiler) masks() error {
+	var faults []error
+	for i, masks := range append([]map[string]string{c.rule.Columns.Mask}, c.rule.masks...) {
+		for _, name := range slices.Sorted(maps.Keys(masks)) {
+			mask, err := columns.ParseMask(masks[name])
+			k := c.table.Column(name)
+			switch part := "columns.mask." + name; {
+			case err != nil:
+				faults = append(faults, c.fail(part, "%v", err))
+			case mask.NeedsSalt() && c.rule.salt == "":
+				faults = append(faults, c.fail(part, "%s", needsSalt))
+			case k >= 0:
+				c.view.Mask(k, mask, c.rule.salt)
+			case i == 0 && !c.rule.Wildcard:
+				_, err := c.column(part, name)
+				faults = append(faults, err)
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+const needsSalt = "sha256 needs a secret salt: write salt: ${VARIABLE} at the top of the file"
+
+// limits limits the values of columns in c.view.
+func (c *compiler) limits() error {
+	reaction := columns.Reject
+	switch c.rule.Columns.TooLong {
+	case TruncateTooLong:
+		reaction = columns.Cut
+	case OmitTooLong:
+		reaction = columns.Omit
+	}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(c.rule.Columns.MaxBytes)) {
+		part := "columns.max_bytes." + name
+		k := c.table.Column(name)
+		if k < 0 {
+			if !c.rule.Wildcard {
+				_, err := c.column(part, name)
+				faults = append(faults, err)
+			}
+			continue
+		}
+		err := c.view.Limit(k, c.rule.Columns.MaxBytes[name], reaction)
+		if err != nil && !c.rule.Wildcard {
+			faults = append(faults, c.fail(part, "%v", err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // fields decides which columns are written, and under which names.
 func (c *compiler) fields() error {
 	names, err := c.renames()
@@ -322,7 +379,8 @@ func (c *compiler) where() error {
 	if c.rule.Where == "" {
 		return nil
 	}
-	// The condition itself does not leave, so that it may use excluded columns.
+	// The condition itself does not leave, so that it may use excluded columns, and the values of
+	// masked columns before the mask.
 	p, err := c.expression("where", c.rule.Where, c.view.Unrestricted())
 	if err != nil {
 		return err
@@ -333,5 +391,8 @@ func (c *compiler) where() error {
 			c.rule.Where, p.Kind())
 	}
 	c.plan.where, c.plan.wherePath = p, c.rule.Path+".where"
+	c.plan.whereIsPrivate = slices.ContainsFunc(p.Columns(), func(k int) bool {
+		return c.view.IsExcluded(k) || c.view.IsMasked(k)
+	})
 	return nil
 }

@@ -3,6 +3,7 @@ package transform
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -158,6 +159,13 @@ func (c *compiler) unique(o *output) error {
 			return fmt.Errorf("in the %s %s the parts {%s} and {%s} have no text between them, "+
 				"so that two rows could have the same one; put a : between them",
 				where, what, c.table.Columns[left].Name, c.table.Columns[right].Name)
+		}
+		if k := slices.IndexFunc(o.locationColumns, func(k int) bool {
+			return !c.view.IsOneToOne(k)
+		}); k >= 0 {
+			return fmt.Errorf("in the %s %s the column %s is masked or cut, so that the row of a "+
+				"key cannot be found; add the columns of a key that is neither",
+				where, what, c.table.Columns[o.locationColumns[k]].Name)
 		}
 		return fmt.Errorf("in the %s %s a filter makes different keys of %s equal "+
 			"(|lower, |upper); use the column without it", where, what, c.table.FullName())

@@ -61,6 +61,9 @@ type RowError struct {
 	// Output is the YAML path of the output or of the expression.
 	Output string
 	Reason string
+	// OnError is what the mapping wants to happen: on_error, or too_long for a value that is too
+	// long.
+	OnError OnError
 }
 
 // Error returns "table row key, column name: reason (output)".

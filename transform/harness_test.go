@@ -99,6 +99,9 @@ var outputKinds = map[string]transform.OutputKind{
 	"publish":    transform.Publish,
 }
 
+// testSalt is the salt of every mapping of parseMapping.
+const testSalt = "pepper"
+
 // parseMapping parses the tables section of a pipeline file. Entry i is at line i+1.
 func parseMapping(t testing.TB, text string) *transform.Mapping {
 	t.Helper()
@@ -107,7 +110,9 @@ func parseMapping(t testing.TB, text string) *transform.Mapping {
 		t.Fatalf("mapping: %v\n%s", err, text)
 	}
 	tables := slice(ordered(t, document.Content[0]))
-	m := &transform.Mapping{FieldExpiry: "rowfall:state:test:field_expiry"}
+	m := &transform.Mapping{
+		FieldExpiry: "rowfall:state:test:field_expiry", Salt: testSalt,
+	}
 	for _, entry := range tables {
 		r := transform.TableRule{
 			Pattern: entry.Key.(string),
@@ -192,6 +197,22 @@ func parseColumns(t testing.TB, c *transform.Columns, kvs []pair) {
 			for _, r := range slice(kv.Value) {
 				c.Rename[r.Key.(string)] = r.Value.(string)
 			}
+		case "mask":
+			c.Mask = map[string]string{}
+			for _, m := range slice(kv.Value) {
+				c.Mask[m.Key.(string)] = m.Value.(string)
+			}
+		case "max_bytes":
+			c.MaxBytes = map[string]int{}
+			for _, m := range slice(kv.Value) {
+				c.MaxBytes[m.Key.(string)] = m.Value.(int)
+			}
+		case "too_long":
+			c.TooLong = map[string]transform.OnTooLong{
+				"quarantine": transform.QuarantineTooLong, "truncate": transform.TruncateTooLong,
+				"omit": transform.OmitTooLong, "dead_letter": transform.DeadLetterTooLong,
+				"stop": transform.StopTooLong,
+			}[kv.Value.(string)]
 		case "add":
 			for _, a := range slice(kv.Value) {
 				add := transform.Addition{Name: a.Key.(string), Expr: a.Value.(string)}

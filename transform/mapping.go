@@ -1,6 +1,10 @@
 package transform
 
-import "strings"
+import (
+	"strings"
+
+	"rowfall/transform/columns"
+)
 
 // Mapping is the tables section of a pipeline file.
 //
@@ -14,6 +18,11 @@ type Mapping struct {
 	// expire. Plan.Append needs it if the mapping has outputs with both field and ttl or expire_at.
 	// The key belongs to the pipeline, and the set is a part of the pipeline's state.
 	FieldExpiry string `json:"-"`
+	// Salt is the key of the masks sha256. It is never stored.
+	Salt columns.Salt `json:"-"`
+	// SaltDigest stands for Salt in the stored mapping, and is empty elsewhere. It is also empty if
+	// no column has a mask sha256.
+	SaltDigest string
 }
 
 // TableRule is one entry of the tables section.
@@ -70,8 +79,52 @@ type Columns struct {
 	Exclude []string
 	// Rename maps names of columns to names of fields.
 	Rename map[string]string
+	// Mask maps names of columns to masks, in the form of columns.ParseMask.
+	Mask map[string]string
+	// MaxBytes limits the bytes of columns' values as they leave. TooLong is what happens to longer
+	// values.
+	MaxBytes map[string]int
+	TooLong  OnTooLong
 	// Add holds the computed fields, in the order in which they are written.
 	Add []Addition
+}
+
+// OnTooLong is what happens to a value that is longer than Columns.MaxBytes allows.
+type OnTooLong uint8
+
+// The reactions. Those that leave the row out come last, since they do not change what other rows
+// become.
+const (
+	// QuarantineTooLong puts the table into quarantine.
+	QuarantineTooLong OnTooLong = iota
+	// TruncateTooLong cuts the value.
+	TruncateTooLong
+	// OmitTooLong writes NULL instead of the value.
+	OmitTooLong
+	// DeadLetterTooLong keeps a dead letter instead of applying the change.
+	DeadLetterTooLong
+	// StopTooLong stops the pipeline.
+	StopTooLong
+)
+
+// Stored returns the reaction as the stored mapping has it: all reactions that leave the row out
+// build the same data.
+func (o OnTooLong) Stored() OnTooLong {
+	if o > OmitTooLong {
+		return QuarantineTooLong
+	}
+	return o
+}
+
+// onError returns the reaction as one to a row that cannot be applied.
+func (o OnTooLong) onError() OnError {
+	switch o {
+	case DeadLetterTooLong:
+		return DeadLetter
+	case StopTooLong:
+		return StopAtError
+	}
+	return Quarantine
 }
 
 // Addition is a computed field: its name and the expression of its value.
@@ -200,4 +253,6 @@ const (
 	Quarantine OnError = iota
 	// StopAtError stops the pipeline.
 	StopAtError
+	// DeadLetter keeps a dead letter of the row, whose keys stay as they are.
+	DeadLetter
 )

@@ -219,7 +219,8 @@ func (o *output) locateOld(s *scratch, r *binlog.Row, i *image) error {
 		return nil
 	}
 	err := o.locate(&s.oldLocation, r, &i.location)
-	if errors.Is(err, errTooLong) || errors.As(err, new(*template.FilterError)) {
+	if errors.Is(err, errTooLong) || errors.As(err, new(*template.FilterError)) ||
+		errors.As(err, new(*columns.TooLongError)) {
 		return nil
 	}
 	i.present = !o.isReserved(i.key)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/expression"
 	"rowfall/transform/template"
 )
@@ -21,10 +22,16 @@ type Plan struct {
 	key       []int               // columns that identify a row
 	where     *expression.Program // nil takes every row
 	wherePath string              // YAML path of where, for messages
-	fields    *fields
-	outputs   []output
-	warnings  []*MappingError
-	acts      bool // an output acts once per change
+	// whereIsPrivate is set if where reads a column that is excluded or masked. Then messages do
+	// not show what the condition has computed.
+	whereIsPrivate bool
+	// onError and onTooLong are the reactions to a row that cannot be turned into commands, the
+	// latter to one with a value that is too long.
+	onError, onTooLong OnError
+	fields             *fields
+	outputs            []output
+	warnings           []*MappingError
+	acts               bool // an output acts once per change
 	// lacksFieldExpiry is set if fields expire and Mapping.FieldExpiry is empty.
 	lacksFieldExpiry bool
 
@@ -139,10 +146,16 @@ func (p *Plan) accepts(r *binlog.Row) (bool, error) {
 	}
 	ok, err := p.where.Bool(&p.scratch.expression, r)
 	if err != nil {
+		if p.whereIsPrivate {
+			err = errPrivateCondition
+		}
 		return false, p.rowError(r, p.wherePath, err)
 	}
 	return ok, nil
 }
+
+var errPrivateCondition = errors.New("the condition has no value for this row; the cause is not " +
+	"shown, because the condition reads an excluded or masked column")
 
 // compute evaluates the computed fields that the commands of the change need.
 func (p *Plan) compute(ch *rowChange) error {
@@ -168,7 +181,12 @@ func (p *Plan) evaluate(v *computedValues, r *binlog.Row) error {
 
 // rowError returns a *RowError that names the table, the row and, if err holds one, the column.
 func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
-	e := &RowError{Table: p.table.FullName(), Output: path, Reason: err.Error()}
+	e := &RowError{
+		Table: p.table.FullName(), Output: path, Reason: err.Error(), OnError: p.onError,
+	}
+	if errors.As(err, new(*columns.TooLongError)) {
+		e.OnError = p.onTooLong
+	}
 	var ce *template.ColumnError
 	var ee *expression.EvalError
 	switch {
@@ -178,7 +196,7 @@ func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 		e.Column = p.table.Columns[ee.Column].Name
 	}
 	for i, c := range p.key {
-		text, err := r.AppendText(nil, c)
+		text, err := p.fields.view.AppendShown(nil, r, c)
 		if err != nil {
 			text = []byte("?")
 		}

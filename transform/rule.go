@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/suggest"
 )
 
@@ -20,6 +21,9 @@ type Rule struct {
 	// own is the number of exclusions that the most specific entry has itself. Those must name
 	// columns of the table; the others need not.
 	own int
+	// masks are Columns.Mask of the other entries that match.
+	masks []map[string]string
+	salt  columns.Salt
 }
 
 // systemSchemas belong to the server and are never mapped.
@@ -76,8 +80,8 @@ func (r *TableRule) covers(o *TableRule) bool { return r.tables().Covers(o.table
 // *MappingError if no entry that matches is the most specific one.
 //
 // An entry is more specific than another if it matches only a part of the other's tables.
-// Exclusions are merged over all entries that match. Every other setting is that of the most
-// specific entry.
+// Exclusions and masks are merged over all entries that match; of several masks of a column the
+// strongest applies. Every other setting is that of the most specific entry.
 func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	if isSystemSchema(database) {
 		return nil, nil
@@ -110,11 +114,15 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	}
 	out := &Rule{
 		TableRule: *best, Wildcard: best.tables().IsWildcard(), own: len(best.Columns.Exclude),
+		salt: m.Salt,
 	}
 	out.Columns.Exclude = slices.Clone(best.Columns.Exclude)
 	for _, r := range found {
 		if r != best {
 			out.Columns.Exclude = append(out.Columns.Exclude, r.Columns.Exclude...)
+			if len(r.Columns.Mask) > 0 {
+				out.masks = append(out.masks, r.Columns.Mask)
+			}
 		}
 	}
 	return out, nil
@@ -148,18 +156,18 @@ func (m *Mapping) SkipReason(database, table string) string {
 }
 
 // UnknownNames returns what is most likely misspelt in the mapping: as missing the entries for one
-// table that the server does not have, as columns those columns of a wildcard that no table has
+// table that the server does not have, as unknown those columns of a wildcard that no table has
 // which the wildcard matches. Neither is always a fault: the table or column may be created later.
 // The columns of an entry for one table are checked by Compile.
 //
 // tables holds all tables of the server; only names are used, of tables and of columns.
-func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*MappingError) {
+func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, unknown []*MappingError) {
 	for i := range m.Tables {
 		r := &m.Tables[i]
 		p := r.tables()
 		switch {
 		case p.IsWildcard():
-			columns = append(columns, r.unknownColumns(tables)...)
+			unknown = append(unknown, r.unknownColumns(tables)...)
 		case !slices.ContainsFunc(tables, func(t *binlog.Table) bool {
 			return p.Matches(t.Database, t.Name)
 		}):
@@ -169,7 +177,7 @@ func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*Mapp
 			})
 		}
 	}
-	return missing, columns
+	return missing, unknown
 }
 
 // didYouMean returns the end of a message about an entry whose table does not exist. It suggests a
@@ -206,8 +214,8 @@ func (r *TableRule) unknownColumns(tables []*binlog.Table) []*MappingError {
 		return nil
 	}
 	var out []*MappingError
-	check := func(part string, columns []string) {
-		for _, name := range columns {
+	check := func(part string, listed []string) {
+		for _, name := range listed {
 			if !known[binlog.FoldName(name)] {
 				out = append(out, &MappingError{
 					Path: r.Path + "." + part, Line: r.line(part),
@@ -220,5 +228,7 @@ func (r *TableRule) unknownColumns(tables []*binlog.Table) []*MappingError {
 	check("columns.exclude", r.Columns.Exclude)
 	check("columns.include", r.Columns.Include)
 	check("columns.rename", slices.Sorted(maps.Keys(r.Columns.Rename)))
+	check("columns.mask", slices.Sorted(maps.Keys(r.Columns.Mask)))
+	check("columns.max_bytes", slices.Sorted(maps.Keys(r.Columns.MaxBytes)))
 	return out
 }

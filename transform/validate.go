@@ -2,9 +2,12 @@ package transform
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/expression"
 	"rowfall/transform/template"
 )
@@ -20,6 +23,7 @@ func (m *Mapping) Validate() []*MappingError {
 		}
 		if !r.Ignore {
 			faults = append(faults, r.validateTexts()...)
+			faults = append(faults, r.validateMasks(m.Salt != "")...)
 		}
 	}
 	return faults
@@ -73,6 +77,36 @@ func (r *TableRule) validateTexts() []*MappingError {
 		}
 	}
 	return faults
+}
+
+// validateMasks checks the texts of the entry's masks, and that masks sha256 have a salt.
+func (r *TableRule) validateMasks(hasSalt bool) []*MappingError {
+	var faults []*MappingError
+	for _, name := range slices.Sorted(maps.Keys(r.Columns.Mask)) {
+		mask, err := columns.ParseMask(r.Columns.Mask[name])
+		part, message := "columns.mask."+name, needsSalt
+		if err != nil {
+			message = err.Error()
+		} else if hasSalt || !mask.NeedsSalt() {
+			continue
+		}
+		faults = append(faults, &MappingError{
+			Path: r.Path + "." + part, Line: r.line(part), Message: message,
+		})
+	}
+	return faults
+}
+
+// NeedsSalt reports whether a column has a mask sha256.
+func (m *Mapping) NeedsSalt() bool {
+	for i := range m.Tables {
+		for _, text := range m.Tables[i].Columns.Mask {
+			if mask, err := columns.ParseMask(text); err == nil && mask.NeedsSalt() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // validate returns the faults of an output that show without a table.

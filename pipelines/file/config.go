@@ -12,12 +12,14 @@ type Config struct {
 	// Path is the file that the Config was read from. Errors begin with it.
 	Path string
 	// Name is the pipeline's name: [a-z0-9-]+.
-	Name    string
-	Source  SourceConfig
-	Mapping transform.Mapping
-	Sink    SinkConfig
-	Limits  Limits
-	Log     LogConfig
+	Name string
+	// Revision is free text, which status shows.
+	Revision string
+	Source   SourceConfig
+	Mapping  transform.Mapping
+	Sink     SinkConfig
+	Limits   Limits
+	Log      LogConfig
 	// Warnings are about keys that still work and that should be written in another way.
 	Warnings []*Error
 

@@ -197,16 +197,33 @@ func TestParseFaults(t *testing.T) {
 			`write[0]: expire_at: in "ends +": `,
 		},
 		{
-			"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: redact}}}`,
-			"mask: is not available in this version",
+			"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: hide}}}`,
+			"x.yaml:5: tables.\"shop.*\".columns.mask.a: \"hide\": want sha256, redact or truncate:N",
+		},
+		{
+			"mask without a salt", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: sha256}}}`,
+			"columns.mask.a: sha256 needs a secret salt: write salt: ${VARIABLE}",
+		},
+		{"empty salt", "pipeline: shop", "pipeline: shop\nsalt: ''", "salt: is empty"},
+		{
+			"max_bytes", `"shop.*": {}`, `"shop.*": {columns: {max_bytes: {a: 0}}}`,
+			"columns.max_bytes.a: \"0\": want a size above 0",
+		},
+		{
+			"too_long", `"shop.*": {}`, `"shop.*": {columns: {max_bytes: {a: 1}, too_long: cut}}`,
+			"want quarantine, truncate, omit, dead_letter, stop",
+		},
+		{
+			"too_long alone", `"shop.*": {}`, `"shop.*": {columns: {too_long: omit}}`,
+			"too_long: has no effect without max_bytes",
 		},
 		{
 			"bad policy", `"shop.*": {}`, `"shop.*": {on_truncate: remove}`,
 			"want delete, ignore, stop",
 		},
 		{
-			"later policy", `"shop.*": {}`, `"shop.*": {on_error: dead_letter}`,
-			"dead_letter is not available in this version yet; want quarantine or stop",
+			"on_error", `"shop.*": {}`, `"shop.*": {on_error: ignore}`,
+			"want quarantine, dead_letter, stop",
 		},
 		{
 			"bad cascades", `"shop.*": {}`, `"shop.*": {cascades: later}`,

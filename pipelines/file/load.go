@@ -16,6 +16,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/tlsfiles"
 	"rowfall/replication"
+	"rowfall/transform/columns"
 )
 
 // Load reads a pipeline file strictly, and checks the files that it names. Every fault is an
@@ -87,7 +88,9 @@ func (c *Config) read(top *section) {
 	c.readSink(top.get("sink").section(), limits)
 	c.readLimits(limits)
 	limits.rejectUnknown()
-	top.notYet("revision", "salt", "verify", "admin")
+	c.Revision = top.get("revision").text()
+	c.Mapping.Salt = columns.Salt(top.get("salt").nonEmptyText())
+	top.notYet("verify", "admin")
 	log := top.get("log").section()
 	log.get("level").read(word{&c.Log.Level, []string{"trace", "debug", "info", "warn", "error"}})
 	log.get("format").read(word{&c.Log.Format, []string{"console", "json"}})

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"rowfall/replication/resp"
 	"rowfall/transform"
 )
 
@@ -55,7 +56,32 @@ func readRule(v value, pattern string) transform.TableRule {
 			Name: name, Expr: expr.nonEmptyText(),
 		})
 	}
-	columns.notYet("mask", "max_bytes", "too_long")
+	mask := withLine("columns.mask", columns.get("mask")).section()
+	for _, name := range mask.keys {
+		if r.Columns.Mask == nil {
+			r.Columns.Mask = make(map[string]string)
+		}
+		r.Columns.Mask[name] = withLine("columns.mask."+name, mask.get(name)).text()
+	}
+	limits := withLine("columns.max_bytes", columns.get("max_bytes")).section()
+	for _, name := range limits.keys {
+		if r.Columns.MaxBytes == nil {
+			r.Columns.MaxBytes = make(map[string]int)
+		}
+		var bytes int64
+		withLine("columns.max_bytes."+name, limits.get(name)).
+			read(size{p: &bytes, positive: true, most: resp.MaxBulk})
+		r.Columns.MaxBytes[name] = int(bytes)
+	}
+	tooLong := columns.get("too_long")
+	r.Columns.TooLong = map[string]transform.OnTooLong{
+		"quarantine": transform.QuarantineTooLong, "truncate": transform.TruncateTooLong,
+		"omit": transform.OmitTooLong, "dead_letter": transform.DeadLetterTooLong,
+		"stop": transform.StopTooLong,
+	}[tooLong.oneOf("quarantine", "truncate", "omit", "dead_letter", "stop")]
+	if tooLong.node != nil && len(r.Columns.MaxBytes) == 0 {
+		tooLong.errorf("has no effect without max_bytes; add max_bytes, or remove it")
+	}
 	columns.rejectUnknown()
 	for _, item := range s.get("write").list() {
 		r.Write = append(r.Write, readOutput(item))
@@ -70,12 +96,10 @@ func readRule(v value, pattern string) transform.TableRule {
 		"reconcile": transform.Reconcile, "ignore": transform.IgnoreAlter,
 		"quarantine": transform.QuarantineAtAlter, "stop": transform.StopAtAlter,
 	}[s.get("on_alter").oneOf("reconcile", "ignore", "quarantine", "stop")]
-	if onError := s.get("on_error"); onError.node != nil && onError.node.Value == "dead_letter" {
-		onError.errorf("dead_letter is not available in this version yet; " +
-			"want quarantine or stop")
-	} else if onError.oneOf("quarantine", "stop") == "stop" {
-		r.OnError = transform.StopAtError
-	}
+	r.OnError = map[string]transform.OnError{
+		"quarantine": transform.Quarantine, "dead_letter": transform.DeadLetter,
+		"stop": transform.StopAtError,
+	}[s.get("on_error").oneOf("quarantine", "dead_letter", "stop")]
 	r.OnCascade = map[string]transform.OnCascade{
 		"stop": transform.StopAtCascade, "reconcile": transform.ReconcileCascades,
 		"ignore": transform.IgnoreCascades,

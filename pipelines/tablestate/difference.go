@@ -22,7 +22,10 @@ type Difference struct {
 // Compare returns the places where two canonical forms differ, sorted by path. If either form
 // cannot be parsed, it returns nil.
 func Compare(old, current []byte) []Difference {
-	var a, b struct{ Tables []map[string]any }
+	var a, b struct {
+		Tables     []map[string]any
+		SaltDigest string
+	}
 	if json.Unmarshal(old, &a) != nil || json.Unmarshal(current, &b) != nil {
 		return nil
 	}
@@ -35,6 +38,9 @@ func Compare(old, current []byte) []Difference {
 		return all
 	}
 	var c comparison
+	if a.SaltDigest != b.SaltDigest && a.SaltDigest != "" && b.SaltDigest != "" {
+		c.found = append(c.found, Difference{"salt", "has another salt"})
+	}
 	tablePath := func(path, pattern string) string { return path + "." + strconv.Quote(pattern) }
 	c.compareObjects("tables", byPattern(a.Tables), byPattern(b.Tables), tablePath)
 	return c.found
@@ -96,7 +102,7 @@ func (c *comparison) compareValues(path, name string, old, current any) {
 	switch {
 	case name == "Columns" && (oldIsObject || old == nil) && (currentIsObject || current == nil):
 		c.compareObjects(path, a, b, fieldPath)
-	case name == "Rename":
+	case name == "Rename", name == "Mask", name == "MaxBytes":
 		c.compareObjects(path, a, b, namePath)
 	case oldIsObject && currentIsObject:
 		c.compareObjects(path, a, b, fieldPath)

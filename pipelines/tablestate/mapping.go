@@ -17,9 +17,16 @@ import (
 // values are omitted too, so that a version with new settings still recognizes an old mapping.
 func Canonical(m *transform.Mapping) ([]byte, error) {
 	bare := transform.Mapping{Tables: slices.Clone(m.Tables)}
+	if m.NeedsSalt() {
+		bare.SaltDigest = m.Salt.Digest()
+	}
 	for i := range bare.Tables {
 		t := &bare.Tables[i]
 		t.Path, t.Line = "", 0
+		t.Columns.TooLong = t.Columns.TooLong.Stored()
+		if len(t.Columns.MaxBytes) == 0 {
+			t.Columns.TooLong = 0 // it has no effect
+		}
 		if p, err := binlog.ParseTablePattern(t.Pattern); err == nil {
 			t.Pattern = p.String() // without needless quotes
 		}

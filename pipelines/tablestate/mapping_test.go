@@ -2,6 +2,7 @@ package tablestate_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"rowfall/pipelines/file/filetest"
@@ -103,5 +104,51 @@ func TestTTLInMapping(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The stored mapping has a digest of the salt and not the salt, so that another salt counts as
+// another mapping. Reactions that leave a row out build the same data.
+func TestStoredMasks(t *testing.T) {
+	of := func(salt, columns string) string {
+		t.Helper()
+		text := filetest.Replace(t, filetest.Mapping, "pipeline: shop", "pipeline: shop\nsalt: "+salt)
+		if columns != "" {
+			text = filetest.Replace(t, text, "{exclude: [secret]", "{"+columns+"exclude: [secret]")
+		}
+		m, err := tablestate.Canonical(&filetest.Parse(t, "x.yaml", text).Mapping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(m)
+	}
+	masked := "mask: {email: sha256}, "
+	for _, test := range []struct {
+		name, a, b string
+		same       bool
+	}{
+		{"a salt without a mask", of("pepper", ""), of("other", ""), true},
+		{"another salt", of("pepper", masked), of("other", masked), false},
+		{"a mask", of("pepper", masked), of("pepper", "mask: {email: redact}, "), false},
+		{
+			"reactions that leave the row out", of("x", "max_bytes: {a: 1}, "),
+			of("x", "max_bytes: {a: 1}, too_long: dead_letter, "), true,
+		},
+		{
+			"omit", of("x", "max_bytes: {a: 1}, "),
+			of("x", "max_bytes: {a: 1}, too_long: omit, "), false,
+		},
+	} {
+		if (test.a == test.b) != test.same || strings.Contains(test.a+test.b, "pepper") {
+			t.Errorf("%s:\n%s\n%s", test.name, test.a, test.b)
+		}
+	}
+	found := tablestate.Compare([]byte(of("a", masked)), []byte(of("b", masked)))
+	if len(found) != 1 || found[0] != (tablestate.Difference{Path: "salt", What: "has another salt"}) {
+		t.Errorf("other salts differ in %v", found)
+	}
+	found = tablestate.Compare([]byte(of("a", masked)), []byte(of("a", "")))
+	if len(found) != 1 || found[0].Path != `tables."shop.users".columns.mask.email` {
+		t.Errorf("a removed mask differs in %v", found)
 	}
 }

@@ -1,6 +1,6 @@
 // Package columns is the one place where the values of a row are read that may leave: for keys,
-// templates, expressions, JSON and hashes. So what a user withholds from the sink is withheld in
-// every form of it.
+// templates, expressions, JSON and hashes. So what a user withholds from the sink (exclude), masks
+// (mask) or limits (max_bytes) is withheld, masked or limited in every form.
 //
 // The package does no I/O. transform and its languages, template and expression, import it.
 package columns
@@ -16,6 +16,9 @@ import (
 type View struct {
 	table    *binlog.Table
 	excluded []bool // nil if every column may leave
+	// changed holds the restriction of each column whose values are masked or limited; nil if no
+	// column is.
+	changed []*restriction
 }
 
 // New returns a view of a table whose columns may all leave.
@@ -29,8 +32,79 @@ func (v *View) Exclude(column int) {
 	v.excluded[column] = true
 }
 
-// Unrestricted returns a view of the same table in which no column is withheld. It is for
-// conditions, whose results alone reach the sink.
+// Mask masks a column, unless it has a stronger mask. The masked values are text; truncate leaves
+// bytes as bytes. Call Mask before Limit.
+func (v *View) Mask(column int, m Mask, s Salt) {
+	x := v.restrict(column)
+	if !m.IsStronger(x.mask) {
+		return
+	}
+	from := &v.table.Columns[column]
+	x.mask, x.isBytes = m, m.kind == truncate && holdsBytes(from)
+	if x.isBytes {
+		x.column = *from
+		return
+	}
+	x.column = binlog.Column{
+		Name: from.Name, SQLType: "masked text", Type: binlog.TypeVarchar, Charset: "utf8mb4",
+		Nullable: from.Nullable, Invisible: from.Invisible, Generated: from.Generated,
+	}
+	switch m.kind {
+	case hash:
+		x.key, x.column.Length = newHMACKey(s), 64
+	case redact:
+		x.column.Length = len(redacted)
+	default:
+		x.column.Length = min(m.length, max(from.TypicalLength(), 1))
+	}
+}
+
+// Limit limits the bytes of a column's values. An error is a sentence about a column that cannot
+// have a limit, or not with this reaction.
+func (v *View) Limit(column, bytes int, t TooLong) error {
+	col := v.Column(column)
+	isBytes, isWhole := holdsBytes(col), false
+	switch {
+	case isBytes:
+	case col.Type == binlog.TypeJSON, col.Type == binlog.TypeVector:
+		isWhole = true
+	case col.Type != binlog.TypeChar && col.Type != binlog.TypeVarchar &&
+		col.Type != binlog.TypeText:
+		return fmt.Errorf("the column %s is %s, whose values are never long; "+
+			"max_bytes is for text, bytes, JSON and vectors", col.Name, col.SQLType)
+	}
+	if t == Cut && isWhole {
+		return fmt.Errorf("the column %s is %s, of which a part has no meaning; "+
+			"set too_long to omit, quarantine, dead_letter or stop", col.Name, col.SQLType)
+	}
+	x := v.restrict(column)
+	x.limit, x.tooLong, x.isBytes = bytes, t, isBytes
+	// A row image omits the zero bytes at the end of a BINARY.
+	x.isBounded = !isWhole && col.Type != binlog.TypeBinary
+	if t == Omit {
+		x.column.Nullable = true
+	}
+	return nil
+}
+
+// holdsBytes reports whether the values of a column are bytes, and not text.
+func holdsBytes(c *binlog.Column) bool {
+	return c.HoldsBytes() || c.Type == binlog.TypeGeometry
+}
+
+// restrict returns the restriction of a column, which is new if the column had none.
+func (v *View) restrict(column int) *restriction {
+	if v.changed == nil {
+		v.changed = make([]*restriction, len(v.table.Columns))
+	}
+	if v.changed[column] == nil {
+		v.changed[column] = &restriction{column: v.table.Columns[column]}
+	}
+	return v.changed[column]
+}
+
+// Unrestricted returns a view of the same table in which no column is withheld, masked or limited.
+// It is for conditions, whose results alone reach the sink.
 func (v *View) Unrestricted() *View { return New(v.table) }
 
 // Table returns the table version.
@@ -38,6 +112,28 @@ func (v *View) Table() *binlog.Table { return v.table }
 
 // IsExcluded reports whether a column is withheld.
 func (v *View) IsExcluded(column int) bool { return v.excluded != nil && v.excluded[column] }
+
+// IsMasked reports whether a column is masked.
+func (v *View) IsMasked(column int) bool {
+	return v.changed != nil && v.changed[column] != nil && v.changed[column].mask.kind != noMask
+}
+
+// PrintsHex reports whether the values of a column are hexadecimal digits in lower case: those of a
+// sha256 mask.
+func (v *View) PrintsHex(column int) bool {
+	return v.IsMasked(column) && v.changed[column].mask.kind == hash &&
+		(v.changed[column].limit == 0 || v.changed[column].tooLong != Cut)
+}
+
+// IsOneToOne reports whether different values of a column leave as different texts, from which the
+// values can be found: the column is neither masked nor cut.
+func (v *View) IsOneToOne(column int) bool {
+	if v.changed == nil || v.changed[column] == nil {
+		return true
+	}
+	x := v.changed[column]
+	return x.mask.kind == noMask && x.tooLong != Cut
+}
 
 // Check returns an error if a column is withheld, so that nothing which leaves may read it. The
 // error names the remedy.
@@ -50,16 +146,41 @@ func (v *View) Check(column int) error {
 }
 
 // IsNull reports whether the value of a column that Check accepts is NULL.
-func (v *View) IsNull(r *binlog.Row, column int) bool { return r.IsNull(column) }
+func (v *View) IsNull(r *binlog.Row, column int) bool {
+	if v.changed != nil && v.changed[column] != nil {
+		return v.changed[column].isNull(r, column)
+	}
+	return r.IsNull(column)
+}
 
-// AppendText appends the text of a column that Check accepts, as MySQL prints it.
+// AppendText appends the text of a column that Check accepts: what MySQL prints, unless the column
+// is masked or cut. It appends nothing for NULL. The error is a *TooLongError for a value beyond
+// its limit.
 func (v *View) AppendText(dst []byte, r *binlog.Row, column int) ([]byte, error) {
+	if v.changed != nil && v.changed[column] != nil && !r.IsNull(column) {
+		return v.changed[column].appendText(dst, r, column)
+	}
 	return r.AppendText(dst, column)
 }
 
 // AppendJSON appends a column that Check accepts as a JSON value.
 func (v *View) AppendJSON(dst []byte, r *binlog.Row, column int) ([]byte, error) {
+	if v.changed != nil && v.changed[column] != nil {
+		return v.changed[column].appendJSON(dst, r, column)
+	}
 	return r.AppendJSON(dst, column)
+}
+
+// AppendShown appends a column's text as messages may show it: masked, and without the values of
+// columns that are withheld.
+func (v *View) AppendShown(dst []byte, r *binlog.Row, column int) ([]byte, error) {
+	switch {
+	case v.IsExcluded(column):
+		return append(dst, "(excluded)"...), nil
+	case v.IsMasked(column):
+		return v.AppendText(dst, r, column)
+	}
+	return r.AppendText(dst, column)
 }
 
 // Int64 returns the value of a column that Check accepts and that holds integers of 64 bits. ok is
@@ -67,4 +188,9 @@ func (v *View) AppendJSON(dst []byte, r *binlog.Row, column int) ([]byte, error)
 func (v *View) Int64(r *binlog.Row, column int) (n int64, ok bool) { return r.Int64(column) }
 
 // Column describes the values of a column as they may leave. The caller must not change it.
-func (v *View) Column(column int) *binlog.Column { return &v.table.Columns[column] }
+func (v *View) Column(column int) *binlog.Column {
+	if v.changed != nil && v.changed[column] != nil {
+		return &v.changed[column].column
+	}
+	return &v.table.Columns[column]
+}

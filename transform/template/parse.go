@@ -191,8 +191,11 @@ func (sc *Scope) segment(column int, chain []filter) (segment, error) {
 	if err := sc.Columns.Check(column); err != nil {
 		return segment{}, err
 	}
-	s := segment{column: column, filters: chain, injective: true}
+	s := segment{column: column, filters: chain, injective: sc.Columns.IsOneToOne(column)}
 	s.alphabet, s.tail = columnAlphabet(col)
+	if sc.Columns.PrintsHex(column) {
+		s.alphabet, s.tail = lowerHex, lowerHex
+	}
 	for _, f := range chain {
 		switch f.name {
 		case "urlencode":
