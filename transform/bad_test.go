@@ -177,8 +177,10 @@ func TestBadMappings(t *testing.T) {
 			"long template", `{write: [{hash: "u:{id}` + strings.Repeat("x", 1024) + `"}]}`,
 			"write[0]", "is longer than 1024 bytes",
 		},
-		{"mask of no column", `{columns: {mask: {emial: redact}}}`, "columns.mask.emial",
-			`did you mean "email"?`},
+		{
+			"mask of no column", `{columns: {mask: {emial: redact}}}`, "columns.mask.emial",
+			`did you mean "email"?`,
+		},
 		{
 			"masked key", `{columns: {mask: {id: redact}}}`, "",
 			`in the key "{table}:{pk...}" the column id is masked or cut`,
