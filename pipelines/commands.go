@@ -35,7 +35,7 @@ func (c *Commands) Handlers() map[string]replication.Handler {
 
 // AdminSubcommands returns the subcommands of Handlers that change data, for replication.Config.
 func (c *Commands) AdminSubcommands() map[string][]string {
-	return map[string][]string{"ROWFALL": {"BACKFILL", "REPLAY", "CONFIRM", "CANCEL", "SKIP"}}
+	return map[string][]string{"ROWFALL": {"BACKFILL", "REPLAY", "CONFIRM", "CANCEL", "DEADLETTERS", "SKIP"}}
 }
 
 // rowfall appends the reply to a ROWFALL command.
@@ -52,6 +52,8 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 		return c.status(dst, args[2:])
 	case "SKIP":
 		return c.skip(ctx, dst, args[2:])
+	case "DEADLETTERS":
+		return c.deadLetters(ctx, dst, args[2:])
 	case "BACKFILL", "REPLAY", "CONFIRM", "CANCEL", "JOBS":
 		return c.jobCommand(ctx, dst, sub, args[2:])
 	case "HELP":
@@ -66,6 +68,10 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 				"rows read, estimate, keys without a row, keys checked, and reason",
 			"ROWFALL CONFIRM job -- let a job remove more than half of a table's keys",
 			"ROWFALL CANCEL job -- end a job",
+			"ROWFALL DEADLETTERS [LIST | SHOW id] -- the rows of which a change could not be " +
+				"applied: for each its number, table, key, time, position, and reason",
+			"ROWFALL DEADLETTERS RETRY [id] -- read these rows again: the number of rows",
+			"ROWFALL DEADLETTERS DROP id -- forget a dead letter; its row stays as it is",
 			"ROWFALL POSITION [pipeline] -- the position of this node's data",
 			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: " +
 				"1, or 0 on timeout",

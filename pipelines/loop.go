@@ -286,7 +286,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		}
 		if err == nil {
 			origin.Row = l.rows
-			err = t.Plan.Append(&l.unit.Commands, c, rowMode, origin)
+			err = l.appendChange(t, c, rowMode, origin)
 		}
 		if err != nil {
 			return l.tableFault(t, before, err)
@@ -373,6 +373,7 @@ func (l *loop) flushPartial(ctx context.Context) error {
 			Msg("transaction is larger than one unit; splitting it")
 	}
 	l.history.savePartial(l.config.Name, &l.unit, l.stream)
+	l.saveLetters()
 	l.openRows = 0
 	for _, t := range l.changedTables {
 		t.appliedRows = t.openRows
@@ -386,6 +387,7 @@ func (l *loop) advancePosition(at int64) {
 	l.previous = l.progress.Position
 	l.progress.Position = l.stream.Position().Clone()
 	l.history.advance(l.stream)
+	l.saveLetters()
 	if at > 0 {
 		l.progress.Time = at
 	}

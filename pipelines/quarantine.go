@@ -33,18 +33,23 @@ func (l *loop) Fault(table *jobs.Table, err error) error {
 	return l.quarantine(t, err)
 }
 
-// quarantine puts a table into quarantine, or returns a StopError if its `on_error` is stop. The
-// commands that the open transaction has made for the table are taken out of the unit. Parts of a
-// split transaction that were applied stay.
+// quarantine puts a table into quarantine. It returns a StopError if the table's `on_error` is stop,
+// or for a value that is too long, if `too_long` is stop. The commands that the open transaction
+// has made for the table are taken out of the unit. Parts of a split transaction that were applied
+// stay.
 func (l *loop) quarantine(t *mappedTable, fault error) error {
 	rule, err := l.ruleOf(t)
 	if err != nil {
 		return err
 	}
+	onError := rule.OnError
+	if row := new(transform.RowError); errors.As(fault, &row) {
+		onError = row.OnError
+	}
 	if located := l.config.Locate(fault); located != nil {
 		fault = located // FILE:LINE: path: message
 	}
-	if rule.OnError == transform.StopAtError {
+	if onError == transform.StopAtError {
 		return stop("transaction after %s: %w", l.progress.Position, fault)
 	}
 	if p := l.tables.cascades.watch(t.name(), false); p != nil {
@@ -53,6 +58,7 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 		l.tables.cascades.skipped(p, binlog.Update)
 	}
 	l.cutSpans(t)
+	l.tables.letters.undo(t)
 	// The rows of the table are no longer counted: neither in this transaction, nor when the rest
 	// of a split transaction is read again.
 	l.rows -= t.openRows

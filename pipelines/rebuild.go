@@ -292,6 +292,9 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 		if err := l.closeGapsByJob(t); err != nil {
 			return err
 		}
+		if err := l.readLetters(t, "dead letters"); err != nil {
+			return err
+		}
 	}
 	if isDone || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
 		t.mismatched = nil

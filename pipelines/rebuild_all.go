@@ -34,6 +34,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		return err
 	}
 	l.countJobs(old)
+	l.tables.letters.last = old.letters.last
 	// The jobs close the gaps. The skip requests are removed below: the new position is past the
 	// transactions.
 	if err := l.loadGaps(state.Pieces); err != nil {
@@ -49,6 +50,9 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 			// The sweep of the job finds only keys that the present plan can write.
 			old.keepFormer(o, t.Plan)
 			t.former = o.former
+			for _, letter := range o.Letters.All() { // the job below looks at their rows
+				l.tables.letters.set(t, letter.Key, letter)
+			}
 			if o.Keys != nil { // the job below replaces the keys job
 				t.RestoreKeys(o.Keys)
 				t.CancelKeys()
@@ -90,12 +94,14 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		old.dropSearches(&l.unit, l.config.Name) // every row is read
 		for _, name := range old.names() {
 			if l.tables.all[name] == nil {
+				old.letters.forget(old.all[name])
 				old.all[name].drop(&l.unit, l.config.Name)
 			}
 		}
 		if err := l.makeGapByRebuild(stored.Position.String(), old); err != nil {
 			return err
 		}
+		old.letters.save(&l.unit, l.config.Name)
 		for name := range old.unmapped {
 			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
 			l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+name)

@@ -272,6 +272,7 @@ func (l *loop) tableGone(
 		return err
 	}
 	l.tables.remove(t)
+	l.saveLetters()
 	t.drop(&l.unit, l.config.Name)
 	return nil
 }
@@ -285,6 +286,8 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	if err := l.removeRows(ctx, t, rule.OnTruncate, reason, "on_truncate", nil); err != nil {
 		return err
 	}
+	l.tables.letters.forget(t)
+	l.saveLetters()
 	if rule.OnTruncate == transform.RemoveKeys {
 		// The table is empty, and so is what the sink holds of it.
 		if err := l.closeGapsOf(t.FullName(), l.gaps.Last, false); err != nil {

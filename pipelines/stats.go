@@ -15,6 +15,7 @@ import (
 type stats struct {
 	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
 
+	letters  atomic.Int64  // see Stats.DeadLetters
 	loaded   atomic.Int64  // rows of finished chunks
 	expected atomic.Int64  // estimate of loaded at the end of the load
 	tables   atomic.Int64  // mapped tables
@@ -52,6 +53,9 @@ type Stats struct {
 	Splits uint64
 	// Statements counts statements that were logged as text.
 	Statements uint64
+	// DeadLetters is the number of rows of which a change could not be applied, and which have a
+	// dead letter instead.
+	DeadLetters int64
 	// Loaded counts the rows that the initial load has finished, each once. Expected estimates
 	// Loaded at the end of the load, from the server's table statistics.
 	Loaded, Expected int64
@@ -113,7 +117,7 @@ func (p *Pipeline) Stats() Stats {
 		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
 		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
-		Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
+		DeadLetters: m.letters.Load(), Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
 		Streaming: m.streaming.Load(), Held: p.holds.now(p.target(), m.removing.Load()),
 		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
 	}
@@ -185,6 +189,7 @@ func (m *stats) recordTables(s *tableSet) {
 func (m *stats) recordJobs(s *tableSet) {
 	list := s.jobList()
 	m.jobs.Store(&list)
+	m.letters.Store(int64(s.letters.count))
 	complete := int64(0)
 	for _, t := range s.all {
 		if t.isComplete() {

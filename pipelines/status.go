@@ -60,6 +60,7 @@ func appendStats(dst []byte, s *Stats, phase string) []byte {
 	dst = appendValue(dst, "stopped", s.Stopped)
 	dst = appendValue(dst, "retrying", s.Retrying)
 	dst = appendValue(dst, "unproved", s.Unproved)
+	dst = fmt.Appendf(dst, ",dead_letters=%d", s.DeadLetters)
 	dst = fmt.Appendf(dst, ",splits=%d", s.Splits)
 	tables := make([]string, len(s.Unmapped))
 	for i, t := range s.Unmapped {

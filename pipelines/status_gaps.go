@@ -7,6 +7,7 @@ import (
 
 	"rowfall/pipelines/tablestate"
 	"rowfall/replication/resp"
+	"rowfall/sink"
 )
 
 // PendingSkip is a transaction that will be skipped when the stream reaches it: all of it, or its
@@ -103,6 +104,11 @@ type PipelineStatus struct {
 	Quarantined []TableFault     `json:"quarantined"`
 	Gaps        []tablestate.Gap `json:"gaps"`
 
+	// Revision is that of the pipeline file.
+	Revision string `json:"revision,omitempty"`
+	// DeadLetters is the number of dead letters.
+	DeadLetters int `json:"dead_letters,omitempty"`
+
 	Stopped  string          `json:"stopped,omitempty"`
 	Retrying string          `json:"retrying,omitempty"`
 	Unproved string          `json:"unproved,omitempty"`
@@ -133,6 +139,9 @@ func (c *Commands) Status() NodeStatus {
 			now := c.pipeline.Stats()
 			stats = &now
 			p.addStats(stats)
+			p.Revision = c.pipeline.config.Revision
+		} else if list, err := lettersIn(sink.Pieces(c.node().Keyspace(), name)); err == nil {
+			p.DeadLetters = len(list)
 		}
 		p.State = visibleState(f["state"], stats, role)
 		for _, table := range listed(f["quarantined"]) {
@@ -147,6 +156,7 @@ func (c *Commands) Status() NodeStatus {
 func (p *PipelineStatus) addStats(s *Stats) {
 	p.Stopped, p.Retrying, p.Unproved, p.Held = s.Stopped, s.Retrying, s.Unproved, s.Held
 	p.Skips, p.Jobs, p.Unmapped = s.Skips, s.Jobs, s.Unmapped
+	p.DeadLetters = int(s.DeadLetters)
 }
 
 // faultOf returns a table in quarantine, with the reason if this process knows it.

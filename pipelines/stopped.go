@@ -189,6 +189,7 @@ func (s *Stopped) Status(ctx context.Context) (NodeStatus, error) {
 		if p.Name != s.pipeline.config.Name {
 			continue
 		}
+		p.Revision = s.pipeline.config.Revision
 		l, err := s.pipeline.loadStopped(state)
 		if err == nil {
 			err = l.loadSkips(state.Pieces)

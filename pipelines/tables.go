@@ -86,6 +86,8 @@ type tableSet struct {
 	position func() *binlog.Position
 	// searches are the searches for rows that are not done, by their numbers.
 	searches []*tablestate.Search
+	// letters counts the dead letters, see loadLetters.
+	letters letterSet
 	// removeFormerDue is set when a table may have former definitions whose keys can be removed.
 	removeFormerDue bool
 }
@@ -155,6 +157,9 @@ func (s *tableSet) define(
 	t *mappedTable, d *ddl.Schema, schema *binlog.Table, plan *transform.Plan,
 ) {
 	s.keepFormer(t, plan)
+	if !t.Letters.IsEmpty() && plan != nil && !t.keepsKey(schema, plan) {
+		s.letters.forget(t) // a job reads the table again, by another key
+	}
 	delete(s.byTable, t.Schema)
 	if s.position != nil && !t.keepsColumns(schema) {
 		at := s.position().Clone()
@@ -168,6 +173,7 @@ func (s *tableSet) define(
 
 // remove removes a table.
 func (s *tableSet) remove(t *mappedTable) {
+	s.letters.forget(t)
 	delete(s.all, t.FullName())
 	delete(s.byTable, t.Schema)
 	t.Restart(tablestate.Job{Skipped: true})
@@ -294,6 +300,7 @@ func (s *tableSet) load(pieces map[string][]byte) error {
 			}
 		}
 	}
+	faults = append(faults, s.loadLetters(pieces))
 	return errors.Join(faults...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"rowfall/replication/keyspace"
 )
@@ -51,6 +52,18 @@ func Piece(ks *keyspace.Keyspace, pipeline, name string) (value []byte, found bo
 		return nil, false
 	}
 	return reply.Text, true
+}
+
+// Pieces returns the pieces of a pipeline's state by name, without a comparison with their checksums.
+func Pieces(ks *keyspace.Keyspace, pipeline string) map[string][]byte {
+	fields, _ := ks.HashFields(StateKey(pipeline))
+	pieces := make(map[string][]byte, len(fields)/2)
+	for name, value := range fields {
+		if !strings.HasPrefix(name, checksumPrefix) {
+			pieces[name] = []byte(value)
+		}
+	}
+	return pieces
 }
 
 // Phase is the stage of a pipeline's data. Its text is the field `state` of the position hash.

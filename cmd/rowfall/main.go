@@ -104,7 +104,7 @@ func newRoot() *cobra.Command {
 		"trace, debug, info, warn or error (default: the pipeline file's setting, else info)")
 	root.AddCommand(newDemo(&logging), newRun(&logging), newBackfill(&logging),
 		newReplay(&logging), newJobs(),
-		newSkip(&logging), newStatus(), newNode(&logging), newVersion())
+		newSkip(&logging), newDeadLetters(), newStatus(), newNode(&logging), newVersion())
 	return root
 }
 

@@ -91,6 +91,9 @@ func statusText(s *pipelines.NodeStatus) string {
 		if p.State == pipelines.StateNotRunning {
 			line("  data: %s; lag: unknown", p.Phase)
 		}
+		if p.Revision != "" {
+			line("  revision: %s", p.Revision)
+		}
 		if p.GTID != "" {
 			line("  gtid: %s", p.GTID)
 		}
@@ -132,6 +135,9 @@ func writeTables(line func(format string, args ...any), p *pipelines.PipelineSta
 		j := &p.Jobs[i]
 		line("  job %d: %s, %s, %d rows of about %d: %s", j.ID, j.Table, j.State, j.Rows,
 			j.Estimate, j.Reason)
+	}
+	if p.DeadLetters > 0 {
+		line("  dead letters: %d; rowfall dead-letters FILE lists them", p.DeadLetters)
 	}
 	for _, t := range p.Unmapped {
 		line("  not mapped: %s: %s", t.Table, t.Reason)

@@ -40,6 +40,7 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 	t.repeat = nil
 	e.takeBuffers(c)
 	c.compare, c.plan = t.Job.Compare, t.Plan.Clone()
+	c.hasLetters = !t.Letters.IsEmpty()
 	if c.isOneUnit() {
 		c.limit = min(c.limit, unitRows)
 	}
@@ -135,10 +136,10 @@ func (c *chunk) nextLimit(most int) int {
 
 // apply writes the clean rows of a chunk in units. The last unit carries the finished range.
 func (c *chunk) apply(ctx context.Context, e *Engine) error {
-	if err := c.write(ctx, e, &c.dirty); err != nil {
-		return err
-	}
 	t := c.table
+	if err := c.write(ctx, e, t, &c.dirty); err != nil || t.Fault != nil {
+		return errors.Join(err, e.host.Flush(ctx))
+	}
 	t.Job.Rows += int64(len(c.read))
 	t.Job.After = c.result.Last
 	t.nextRows = c.nextLimit(e.config.ChunkRows)

@@ -11,12 +11,14 @@ import (
 
 // Host is the loop beside which jobs run. Only Wake may be called from another goroutine than that
 // of Step. Each part is one direction: Stream is what comes before the jobs, Writer is where they
-// write, Tables is what the loop keeps of each table, KeyStore is for keys jobs.
+// write, Tables is what the loop keeps of each table, KeyStore is for keys jobs,
+// LetterStore for dead letters.
 type Host interface {
 	Stream
 	Writer
 	Tables
 	KeyStore
+	LetterStore
 }
 
 // Stream is the stream of changes.
@@ -72,4 +74,17 @@ type KeyStore interface {
 	KeyBlock(ctx context.Context, t *Table, n int) ([]byte, error)
 	// Reconcile gives a table a job that reads every row, and ends its keys job.
 	Reconcile(t *Table, reason string) error
+}
+
+// LetterStore stores dead letters. Its methods change Table.Letters.
+type LetterStore interface {
+	// KeepLetter keeps a letter of a row that a job could not turn into commands. If there are too
+	// many letters, the table is in quarantine afterwards, with t.Fault set.
+	KeepLetter(t *Table, key Key, fault *transform.RowError) error
+	// ClearLetter removes the letter of a row that a job writes next, or that is gone, and puts the
+	// removal of the letter's locations into the unit. written holds the locations that the row
+	// has, as AppendLocation prints them; they stay.
+	ClearLetter(t *Table, key Key, written map[string]bool)
+	// LoseLocation takes a location from its letter, because another row is written there.
+	LoseLocation(t *Table, at transform.Location)
 }

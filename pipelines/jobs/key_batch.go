@@ -38,6 +38,11 @@ type keyBatch struct {
 	read     []batchRow
 	rowKeys  []byte
 	expected []byte
+	// faults holds the rows that could not be turned into commands, by their indexes in read.
+	faults map[int]rowFault
+	// found and failed hold for each key whether its row was read, and whether that is in faults.
+	// writeRows sets them.
+	found, failed []bool
 }
 
 // batchRow holds the ends of a row's key in keyBatch.rowKeys, and of its expectations in expected.
@@ -80,7 +85,8 @@ func (e *Engine) nextBatch(ctx context.Context, t *Table) (*keyBatch, error) {
 	if s.limit > 0 {
 		b.handled = min(b.handled, s.limit)
 	}
-	b.dirty = make([]bool, len(b.keys))
+	b.dirty, b.found = make([]bool, len(b.keys)), make([]bool, len(b.keys))
+	b.failed = make([]bool, len(b.keys))
 	b.reserved = b.handled
 	return b, nil
 }
@@ -138,6 +144,7 @@ func (b *keyBatch) run(ctx context.Context, rows RowReader) error {
 // Reset discards the rows, before the query is repeated.
 func (b *keyBatch) Reset() {
 	b.read, b.rowKeys, b.expected = b.read[:0], b.rowKeys[:0], b.expected[:0]
+	b.faults = nil
 }
 
 // Add appends a row. It returns errChunkFull if the rows are too large.
@@ -149,12 +156,24 @@ func (b *keyBatch) Add(row *binlog.Row) error {
 	if b.rowKeys, err = appendKeyOf(b.rowKeys, row, b.columns); err != nil {
 		return err
 	}
+	before := len(b.expected)
 	err = b.plan.Expect(row, func(e transform.Expectation) error {
 		b.expected = e.AppendTo(b.expected)
 		return nil
 	})
+	if err != nil {
+		fault, e := rowFaultOf(err, row, b.columns)
+		if e != nil {
+			return e
+		}
+		b.expected = b.expected[:before]
+		if b.faults == nil {
+			b.faults = make(map[int]rowFault)
+		}
+		b.faults[len(b.read)] = fault
+	}
 	b.read = append(b.read, batchRow{len(b.rowKeys), len(b.expected)})
-	return err
+	return nil
 }
 
 // markDirty marks the rows of the batch that a change concerns.
@@ -183,8 +202,8 @@ func (b *keyBatch) apply(ctx context.Context, e *Engine) error {
 		return err
 	}
 	written, others, err := b.writeRows(ctx, e)
-	if err != nil {
-		return err
+	if err != nil || b.table.Fault != nil { // there are too many letters
+		return errors.Join(err, e.host.Flush(ctx))
 	}
 	if err := b.removeStale(ctx, e, written); err != nil {
 		return err
@@ -225,9 +244,19 @@ func (b *keyBatch) writeRows(
 			others = append(others, other)
 			continue
 		}
+		b.found[i] = true
 		if b.dirty[i] {
 			continue
 		}
+		if fault, failed := b.faults[n]; failed {
+			b.failed[i] = true
+			err := e.host.KeepLetter(b.table, fault.key, fault.err)
+			if err != nil || b.table.Fault != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		e.clearLetter(b.table, b.keys[i], expected)
 		if err := repair(ctx, e, expected); err != nil {
 			return nil, nil, err
 		}
@@ -246,7 +275,13 @@ func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[strin
 	cells := make([][]byte, len(plan.Table().Columns))
 	var row binlog.Row
 	for i, key := range b.keys[:b.handled] {
-		if b.dirty[i] || query.CheckValues(plan.Table(), b.columns, key) != nil {
+		if b.dirty[i] || b.failed[i] {
+			continue
+		}
+		if !b.found[i] { // the row is gone
+			e.clearLetter(b.table, key, nil)
+		}
+		if query.CheckValues(plan.Table(), b.columns, key) != nil {
 			continue
 		}
 		for j, k := range b.columns {

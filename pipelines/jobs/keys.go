@@ -62,9 +62,12 @@ func appendKeyOf(dst []byte, row *binlog.Row, columns []int) ([]byte, error) {
 	return dst, nil
 }
 
-// KeyOf returns the key of a row of the table, for AddKeys.
+// KeyOf returns the key of a row of the table, for AddKeys and Letters.
 func KeyOf(t *Table, row *binlog.Row) (Key, error) {
-	columns := Order(t.Schema, t.Plan)
+	return keyOfRow(row, Order(t.Schema, t.Plan))
+}
+
+func keyOfRow(row *binlog.Row, columns []int) (Key, error) {
 	key := make(Key, len(columns))
 	for i, k := range columns {
 		text, err := row.AppendText(nil, k)
@@ -392,10 +395,13 @@ func (t *Table) RestoreKeys(k *tablestate.Keys) {
 	t.forgetHandled()
 }
 
-// MustReplace reports whether a change of the table must be written in mode Replace, because a keys
-// job has not yet read the row and the sink may hold a stale version of it. If the job is reading
-// the row at the moment, it does not write the row again.
+// MustReplace reports whether a change of the table must be written in mode Replace, because the
+// sink may hold a stale version of the row: the row has a dead letter, or a keys job has not yet
+// read the row. If the job is reading the row at the moment, it does not write the row again.
 func (t *Table) MustReplace(c *binlog.Change) (bool, error) {
+	if touches, err := t.touchesLetter(c); touches || err != nil {
+		return true, err
+	}
 	if t.Keys == nil {
 		return false, nil
 	}

@@ -19,6 +19,12 @@ type rowBuffer struct {
 	keys []byte
 	// unit holds the commands of all rows, in order; or with compare their expectations, as bytes.
 	unit transform.Commands
+	// faults holds the rows that could not be turned into commands, by their indexes in read.
+	faults map[int]rowFault
+	// hasLetters is set if the table had dead letters before the SELECT. Then rowKeys holds the key
+	// of each row.
+	hasLetters bool
+	rowKeys    []Key
 }
 
 // readRow is a row of a buffer: the ends of its key in keys, and of its commands or expectations in
@@ -31,6 +37,7 @@ type readRow struct {
 // reset removes all rows.
 func (b *rowBuffer) reset() {
 	b.read, b.keys = b.read[:0], b.keys[:0]
+	b.faults, b.rowKeys = nil, nil
 	b.unit.Reset()
 }
 
@@ -43,6 +50,14 @@ func (b *rowBuffer) add(row *binlog.Row) error {
 	if b.keys, err = b.plan.AppendRowKey(b.keys, row); err != nil {
 		return err
 	}
+	if b.hasLetters {
+		key, err := keyOfRow(row, Order(b.plan.Table(), b.plan))
+		if err != nil {
+			return err
+		}
+		b.rowKeys = append(b.rowKeys, key)
+	}
+	before := b.unit.Mark()
 	if b.compare {
 		err = b.plan.Expect(row, func(e transform.Expectation) error {
 			b.unit.Bytes = e.AppendTo(b.unit.Bytes)
@@ -54,7 +69,15 @@ func (b *rowBuffer) add(row *binlog.Row) error {
 		err = b.plan.Append(&b.unit, &change, transform.FullRow, origin)
 	}
 	if err != nil {
-		return err
+		fault, err := rowFaultOf(err, row, Order(b.plan.Table(), b.plan))
+		if err != nil {
+			return err
+		}
+		b.unit.Truncate(before)
+		if b.faults == nil {
+			b.faults = make(map[int]rowFault)
+		}
+		b.faults[len(b.read)] = fault
 	}
 	b.read = append(b.read, readRow{len(b.keys), b.unit.Mark()})
 	return nil
@@ -76,8 +99,9 @@ func (b *rowBuffer) eachKey(yield func(key []byte) bool) {
 	}
 }
 
-// write writes the rows that are not dirty, in units. The last rows stay in the unit.
-func (b *rowBuffer) write(ctx context.Context, e *Engine, dirty *dirtyKeys) error {
+// write writes the rows of table t that are not dirty, in units. The last rows stay in the unit. If
+// the rows need too many dead letters, the table is in quarantine afterwards, with t.Fault set.
+func (b *rowBuffer) write(ctx context.Context, e *Engine, t *Table, dirty *dirtyKeys) error {
 	if err := e.host.Flush(ctx); err != nil {
 		return err
 	}
@@ -85,6 +109,9 @@ func (b *rowBuffer) write(ctx context.Context, e *Engine, dirty *dirtyKeys) erro
 	var from transform.Mark
 	for i, row := range b.read {
 		if !dirty.contains(b.keys[key:row.keyEnd]) {
+			if err := b.writeLetter(e, t, i, from, row.end); err != nil || t.Fault != nil {
+				return err
+			}
 			if err := b.writeRow(ctx, e, from, row.end, i == len(b.read)-1); err != nil {
 				return err
 			}
@@ -102,6 +129,23 @@ func (b *rowBuffer) write(ctx context.Context, e *Engine, dirty *dirtyKeys) erro
 			inUnit = 0
 		}
 	}
+	return nil
+}
+
+// writeLetter keeps a letter of a row that could not be turned into commands, or clears the letter
+// of a row that is written next.
+func (b *rowBuffer) writeLetter(e *Engine, t *Table, row int, from, to transform.Mark) error {
+	if fault, ok := b.faults[row]; ok {
+		return e.host.KeepLetter(t, fault.key, fault.err)
+	}
+	if !b.hasLetters {
+		return nil
+	}
+	var expected []byte
+	if b.compare {
+		expected = b.unit.Bytes[from.Bytes:to.Bytes:to.Bytes]
+	}
+	e.clearLetter(t, b.rowKeys[row], expected)
 	return nil
 }
 

@@ -27,9 +27,12 @@ type scan struct {
 	taskBase
 	plan    *transform.Plan // a clone for the worker
 	compare bool
-	now     int64 // rowBuffer.now
-	limit   int   // rows of a batch
-	bytes   int   // memory of a batch
+	// hasLetters is that of the batches.
+	hasLetters bool
+
+	now   int64 // rowBuffer.now
+	limit int   // rows of a batch
+	bytes int   // memory of a batch
 	// dirtyBytes is Config.DirtyKeyBytes.
 	dirtyBytes int
 	wake       func()
@@ -77,7 +80,8 @@ func (t *Table) mustScan() bool {
 // nextScan returns the scan of a table.
 func (e *Engine) nextScan(t *Table) *scan {
 	return &scan{
-		plan: t.Plan.Clone(), compare: t.Job.Compare, now: e.host.Expiry().Now,
+		plan: t.Plan.Clone(), compare: t.Job.Compare, hasLetters: !t.Letters.IsEmpty(),
+		now:   e.host.Expiry().Now,
 		limit: e.config.ChunkRows, bytes: e.config.ChunkBytes / e.config.Parallel * 2 / 3,
 		dirtyBytes: e.config.DirtyKeyBytes, wake: e.host.Wake,
 		full: make(chan *scanBatch, 1), empty: make(chan *scanBatch, 2),
@@ -153,7 +157,8 @@ func (s *scan) emptyBatch() *scanBatch {
 		b.reset()
 	default:
 	}
-	b.plan, b.compare, b.now, b.fence, b.isFirst = s.plan, s.compare, s.now, s.fence, false
+	b.plan, b.compare, b.hasLetters = s.plan, s.compare, s.hasLetters
+	b.now, b.fence, b.isFirst = s.now, s.fence, false
 	return b
 }
 
@@ -203,11 +208,11 @@ func (s *scan) retry(e *Engine) bool {
 func (s *scan) apply(ctx context.Context, e *Engine) error {
 	for b := s.receive(); b != nil; b = s.receive() {
 		s.next = nil
-		if err := s.write(ctx, e, b); err != nil {
+		if err := s.write(ctx, e, b); err != nil || s.table.Fault != nil {
 			return err
 		}
 	}
-	if err := s.write(ctx, e, s.current); err != nil {
+	if err := s.write(ctx, e, s.current); err != nil || s.table.Fault != nil {
 		return err
 	}
 	return e.saveRead(ctx, s.table, true)
@@ -230,8 +235,8 @@ func (s *scan) write(ctx context.Context, e *Engine, b *scanBatch) error {
 	if b.isFirst {
 		t.Job.Rows = 0
 	}
-	if err := b.write(ctx, e, &s.dirty); err != nil {
-		return err
+	if err := b.write(ctx, e, t, &s.dirty); err != nil || t.Fault != nil {
+		return errors.Join(err, e.host.Flush(ctx))
 	}
 	t.Job.Rows += int64(len(b.read))
 	if err := e.saveRead(ctx, t, false); err != nil {

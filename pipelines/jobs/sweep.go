@@ -1,9 +1,11 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
@@ -177,7 +179,7 @@ func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error 
 // add adds a location, unless the scan has returned it before, or the sweep is that of a keys job
 // and no row of its keys can have written the location.
 func (s *sweep) add(t *Table, at transform.Location) {
-	if s.ofKeys && !t.mayHaveLeft(at) {
+	if s.ofKeys && !t.mayHaveLeft(at) || t.Letters.At(at) != nil {
 		return
 	}
 	s.loopText = appendLocation(s.loopText[:0], at)
@@ -232,7 +234,7 @@ func (s *sweep) Reset() {}
 
 // Add marks what a row writes.
 func (s *sweep) Add(row *binlog.Row) error {
-	return s.plan.Expect(row, func(e transform.Expectation) error {
+	err := s.plan.Expect(row, func(e transform.Expectation) error {
 		if e.Output == s.output && !e.Expiry.IsPast(s.now) {
 			s.workerText = appendLocation(s.workerText[:0], e.Location())
 			if i, ok := s.index[string(s.workerText)]; ok {
@@ -241,6 +243,28 @@ func (s *sweep) Add(row *binlog.Row) error {
 		}
 		return nil
 	})
+	if err == nil {
+		return nil
+	}
+	if _, err := rowFaultOf(err, row, s.columns); err != nil {
+		return err
+	}
+	return s.keepAllOf(row)
+}
+
+// keepAllOf keeps every location that a row may have written. The row has a dead letter, so its old
+// version stays.
+func (s *sweep) keepAllOf(row *binlog.Row) error {
+	key, err := keyOfRow(row, s.columns)
+	if err != nil {
+		return err
+	}
+	for i, at := range s.locations {
+		if s.stale[i] && slices.EqualFunc(s.texts(at), key, bytes.Equal) {
+			s.stale[i] = false
+		}
+	}
+	return nil
 }
 
 // markDirty records what the change may have written or removed. Only the sweep's own locations are
@@ -281,7 +305,7 @@ func (s *sweep) apply(ctx context.Context, e *Engine) error {
 			continue
 		}
 		s.cursor.checked++
-		if !s.stale[i] {
+		if !s.stale[i] || t.Letters.At(at) != nil {
 			continue
 		}
 		s.cursor.stale++

@@ -22,6 +22,8 @@ type Table struct {
 	// Keys is the progress of the table's keys job, which is stored with the data; nil if there is
 	// none. The engine changes it, see AddKeys.
 	Keys *tablestate.Keys
+	// Letters are the table's dead letters, which are stored with the data.
+	Letters Letters
 	// Fault is why the table is in quarantine; nil if it is not. Its job does not run meanwhile,
 	// because changes of the table are neither applied nor marked dirty.
 	Fault *tablestate.Fault

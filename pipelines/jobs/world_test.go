@@ -128,6 +128,7 @@ type world struct {
 	hasOtherTypes    bool  // see anotherType
 	hasUnlogged      bool  // some rows change without a change in the stream
 	maxSetKeys       int   // of the engine; 0 is the default
+	letters          int   // that were kept
 	keepsOtherTypes  bool  // no former definition explains values of other types
 }
 
@@ -489,6 +490,33 @@ func (w *world) Fault(t *Table, err error) error {
 	t.Fault = &tablestate.Fault{Reason: err.Error()}
 	t.Interrupt()
 	return w.SaveJob(t)
+}
+
+// KeepLetter implements LetterStore. Letters are not stored.
+func (w *world) KeepLetter(t *Table, key Key, fault *transform.RowError) error {
+	t.Letters.Set(key, &tablestate.Letter{
+		ID: w.letters, Table: t.FullName(), Key: key, Reason: fault.Reason, ByJob: true,
+	})
+	w.letters++
+	return nil
+}
+
+// ClearLetter implements LetterStore.
+func (w *world) ClearLetter(t *Table, key Key, written map[string]bool) {
+	letter := t.Letters.Set(key, nil)
+	for i := range letter.Locations {
+		if at := LocationOf(&letter.Locations[i]); !written[string(AppendLocation(nil, at))] {
+			t.Plan.Remove(&w.unit.Commands, at)
+		}
+	}
+}
+
+// LoseLocation implements LetterStore.
+func (w *world) LoseLocation(t *Table, at transform.Location) {
+	old := t.Letters.At(at)
+	letter := *old
+	letter.Locations = nil
+	t.Letters.Set(letter.Key, &letter)
 }
 
 // IsFormer implements Tables.
