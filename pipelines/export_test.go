@@ -45,3 +45,6 @@ func SetLockWait(d time.Duration) (restore func()) {
 	lockWait = d
 	return func() { lockWait = was }
 }
+
+// LettersIn returns the dead letters that pieces of state hold.
+func LettersIn(pieces map[string][]byte) ([]DeadLetter, error) { return lettersIn(pieces) }

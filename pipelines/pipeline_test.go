@@ -40,6 +40,7 @@ func TestPipeline(t *testing.T) {
 		{"MissedStatements", testMissedStatements},
 		{"RenameWithSameKeys", testRenameWithSameKeys},
 		{"BackfillWhere", testBackfillWhere},
+		{"DeadLetters", testDeadLetters},
 		{"Replay", testReplay},
 		{"PositionTime", testPositionTime},
 		{"Purged", testPurged},
