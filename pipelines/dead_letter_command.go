@@ -167,7 +167,7 @@ func (l *loop) retryLetters(id int) (rows int, err error) {
 			return 0, fmt.Errorf("table %s is in quarantine; rowfall backfill reads its rows again",
 				name)
 		}
-		if err := l.jobs.AddKeys(&t.Table, "dead letters", keys); err != nil {
+		if err := l.jobs.AddKeys(&t.Table, lettersReason, keys); err != nil {
 			return 0, err
 		}
 		rows += len(keys)

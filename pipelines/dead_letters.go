@@ -32,6 +32,9 @@ const (
 	maxLetterBytes = 16 << 20
 )
 
+// lettersReason is the reason of the keys jobs that read the rows of letters.
+const lettersReason = "dead letters"
+
 // letterSet counts the dead letters of all tables, and records their changes until these are put
 // into a unit. The letters themselves are in jobs.Table.Letters.
 type letterSet struct {
@@ -242,16 +245,16 @@ func (l *loop) loseLocation(t *mappedTable, at transform.Location) {
 }
 
 // readLetters makes a keys job read the rows that have letters, after a job has read the whole
-// table: a row may be gone without a change that the stream has shown.
-func (l *loop) readLetters(t *mappedTable, reason string) error {
-	if t.Letters.IsEmpty() || t.Fault != nil {
+// table once more: a row may be gone without a change that the stream has shown.
+func (l *loop) readLetters(t *mappedTable) error {
+	if t.Letters.IsEmpty() || t.Fault != nil || !t.Job.Compare {
 		return nil
 	}
 	var keys []jobs.Key
 	for _, letter := range t.Letters.All() {
 		keys = append(keys, letter.Key)
 	}
-	return l.jobs.AddKeys(&t.Table, reason, keys)
+	return l.jobs.AddKeys(&t.Table, lettersReason, keys)
 }
 
 // letterOf returns the row error of a change that the mapping wants a dead letter for, or nil.

@@ -292,7 +292,7 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 		if err := l.closeGapsByJob(t); err != nil {
 			return err
 		}
-		if err := l.readLetters(t, "dead letters"); err != nil {
+		if err := l.readLetters(t); err != nil {
 			return err
 		}
 	}
