@@ -122,6 +122,10 @@ func parseMapping(t testing.TB, text string) *transform.Mapping {
 			switch kv.Key {
 			case "ignore":
 				r.Ignore = kv.Value.(bool)
+			case "on_error":
+				r.OnError = map[string]transform.OnError{
+					"dead_letter": transform.DeadLetter, "stop": transform.StopAtError,
+				}[kv.Value.(string)]
 			case "where":
 				r.Where = kv.Value.(string)
 			case "key_columns":
@@ -136,7 +140,7 @@ func parseMapping(t testing.TB, text string) *transform.Mapping {
 					}
 					r.Write = append(r.Write, o)
 				}
-			case "on_truncate", "on_drop", "on_alter", "on_error", "cascades":
+			case "on_truncate", "on_drop", "on_alter", "cascades":
 				// They do not change the commands of a row.
 			default:
 				t.Fatalf("key %v", kv.Key)

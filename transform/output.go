@@ -157,6 +157,22 @@ func (o *output) replace(u *Commands, s *scratch, ch *rowChange) error {
 // that the sink may have seen before (ch.Replay) makes none. A row that was read (ch.Load) did not
 // change, so it makes none unless the output asks for that.
 func (o *output) emit(u *Commands, s *scratch, ch *rowChange) error {
+	before := u.Mark()
+	err := o.emitOnce(u, s, ch)
+	if err == nil || ch.mode != Replace || ch.accepted == nil {
+		return err
+	}
+	// Is the old row the fault? It may be one that could not be applied, so that its change had no
+	// entry. Then this change is an insertion, or makes no entry.
+	u.Truncate(before)
+	old := ch.accepted
+	ch.accepted = nil
+	err = o.emitOnce(u, s, ch)
+	ch.accepted = old
+	return err
+}
+
+func (o *output) emitOnce(u *Commands, s *scratch, ch *rowChange) error {
 	op, ok := ch.visibleOp()
 	if !ok || ch.Replay || ch.Load && !o.snapshot {
 		return nil

@@ -119,7 +119,8 @@ func (p *Plan) filter(ch *rowChange) error {
 	if ch.old != nil && (ch.mode == Delta || p.acts && !ch.Replay) {
 		ok, err := p.accepts(ch.old)
 		switch {
-		case err != nil:
+		// In mode Replace the old row may be one that could not be applied.
+		case err != nil && ch.mode != Replace:
 			return err
 		case ok:
 			ch.accepted = ch.old

@@ -9,6 +9,7 @@ import (
 )
 
 const mappingPageFile = `pipeline: shop
+salt: secret
 source: {mysql: {addresses: [127.0.0.1:3306], user: rowfall}}
 sink: {node: {listen: 127.0.0.1:6400, dir: data/shop}}
 tables:
