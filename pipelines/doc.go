@@ -39,6 +39,8 @@
 //   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew while
 //     the old data serve
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
+//   - dead_letters.go, dead_letter_changes.go, dead_letter_command.go: rows that cannot be applied,
+//     what the stream does with them, and what users ask about them
 //   - gaps.go: stretches of the binlog that were left out, and how jobs close such gaps; skip.go,
 //     leave_out.go: requests to skip a transaction, and their execution by the loop
 //   - stats.go, holds.go, status.go, status_gaps.go, commands.go, skip_command.go, known_tables.go:

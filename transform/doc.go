@@ -59,10 +59,20 @@
 // # Decisions
 //
 //   - include chooses fields only: keys and expressions may use a column that is not included.
-//     exclude is for privacy: only where may use an excluded column.
+//     exclude and mask are for privacy: only where may use an excluded column, and sees the values
+//     of a masked column before the mask. Messages show neither. package columns is the one place
+//     where values are read that may leave.
 //
-//   - Names in exclude, include and rename of a wildcard may be missing in some of its tables (see
-//     UnknownNames). An entry for one table must name columns that exist.
+//   - Of several masks of a column the strongest applies: redact, sha256, truncate, and the shorter
+//     truncate. The hash is HMAC-SHA256 with the salt as its key.
+//
+//   - A mask is not invertible, and neither is a value that is cut (too_long: truncate). A location
+//     does not determine such a column, so that it must determine a key of the table by others.
+//
+//   - A masked or cut value is text. A value that is omitted (too_long: omit) is NULL.
+//
+//   - Names in exclude, include, rename, mask and max_bytes of a wildcard may be missing in some of
+//     its tables (see UnknownNames). An entry for one table must name columns that exist.
 //
 //   - An entry is more specific than another if it matches only a part of the other's tables. If
 //     two entries match a table and neither is more specific, that is an error.
@@ -85,5 +95,5 @@
 //   - An output with a field has no expiry of its key: the field expires. The transform only keeps
 //     the times in the sorted set Mapping.FieldExpiry; the caller removes the fields that are due.
 //
-// Not implemented yet: mask, members shared by rows, nested documents.
+// Not implemented yet: members shared by rows, nested documents.
 package transform

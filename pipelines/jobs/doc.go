@@ -79,6 +79,15 @@
 // that belong to keys of the set. After a restart it looks up all locations, because the keys that
 // were read are not stored.
 //
+// # Dead letters
+//
+// A row that cannot be turned into commands is a fault of its table, unless the mapping wants a dead
+// letter of it. Then a job keeps a letter (LetterStore) and goes on. The locations of the row stay as
+// they are: a keys job does not remove them, and a sweep keeps all that the row may have written. A
+// job that writes a row clears its letter in the same unit. A row with a letter that has changed may
+// have left locations which its key does not determine. The letter holds these, so that a sweep
+// keeps them, and the next change or job that writes the row removes them.
+//
 // # Memory
 //
 // Tasks in flight are at most Config.Parallel. A chunk, or the three batches of a scan, hold about

@@ -494,10 +494,13 @@ func (w *world) Fault(t *Table, err error) error {
 
 // KeepLetter implements LetterStore. Letters are not stored.
 func (w *world) KeepLetter(t *Table, key Key, fault *transform.RowError) error {
-	t.Letters.Set(key, &tablestate.Letter{
-		ID: w.letters, Table: t.FullName(), Key: key, Reason: fault.Reason, ByJob: true,
-	})
 	w.letters++
+	letter := tablestate.Letter{ID: w.letters, Table: t.FullName(), Key: key, ByJob: true}
+	if old := t.Letters.Of(key); old != nil {
+		letter = *old
+	}
+	letter.Reason = fault.Reason
+	t.Letters.Set(key, &letter)
 	return nil
 }
 
