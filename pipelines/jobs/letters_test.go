@@ -54,9 +54,11 @@ func TestJobsKeepLetters(t *testing.T) {
 		w.run()
 		want := sinktest.NewMemory("shop")
 		for _, c := range [][]string{
-			{"HSET", "h:1", "id", "1", "x", "5", "y", "1"}, {"SADD", "by:5", "1"},
+			{"HSET", "h:1", "id", "1", "x", "5", "y", "1"},
+			{"SADD", "by:5", "1"},
 			{"SADD", "by:601", "1"},
-			{"HSET", "h:2", "id", "2", "x", "66", "y", "1"}, {"SADD", "by:66", "2"},
+			{"HSET", "h:2", "id", "2", "x", "66", "y", "1"},
+			{"SADD", "by:66", "2"},
 		} {
 			execute(t, want, c...)
 		}
