@@ -35,7 +35,9 @@ func (c *Commands) Handlers() map[string]replication.Handler {
 
 // AdminSubcommands returns the subcommands of Handlers that change data, for replication.Config.
 func (c *Commands) AdminSubcommands() map[string][]string {
-	return map[string][]string{"ROWFALL": {"BACKFILL", "REPLAY", "CONFIRM", "CANCEL", "DEADLETTERS", "SKIP"}}
+	return map[string][]string{
+		"ROWFALL": {"BACKFILL", "REPLAY", "CONFIRM", "CANCEL", "DEADLETTERS", "SKIP"},
+	}
 }
 
 // rowfall appends the reply to a ROWFALL command.

@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -104,9 +103,8 @@ func rowKeys(t *testing.T, to *sinktest.Memory) map[string]string {
 func memoryKeys(t *testing.T, to *sinktest.Memory, prefix string) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
-	_, err := sink.ScanKeys(context.Background(), to, "0", sink.KeyFilter{Prefix: prefix}, 100000, func(key []byte) {
-		found[string(key)] = ""
-	})
+	_, err := sink.ScanKeys(t.Context(), to, "0", sink.KeyFilter{Prefix: prefix}, 100000,
+		func(key []byte) { found[string(key)] = "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +114,7 @@ func memoryKeys(t *testing.T, to *sinktest.Memory, prefix string) map[string]str
 			continue
 		}
 		var members []string
-		_, err := sink.ScanMembers(context.Background(), to, transform.Set, []byte(key), "0", 100000,
+		_, err := sink.ScanMembers(t.Context(), to, transform.Set, []byte(key), "0", 100000,
 			func(m []byte) { members = append(members, string(m)) })
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +157,8 @@ func TestDeadLetter(t *testing.T) {
 		event(binlog.Update, [2]uint32{1, 10}, [2]uint32{1, 601}),
 		event(binlog.Update, [2]uint32{1, 601}, [2]uint32{1, 602}),
 	)
-	if got, want := rowKeys(t, to), wantKeys(map[uint32]uint32{1: 10, 2: 20}); !maps.Equal(got, want) {
+	got, want := rowKeys(t, to), wantKeys(map[uint32]uint32{1: 10, 2: 20})
+	if !maps.Equal(got, want) {
 		t.Errorf("with a letter the keys are\n%v, want\n%v", got, want)
 	}
 	state, err := to.Load(t.Context())
@@ -176,7 +175,8 @@ func TestDeadLetter(t *testing.T) {
 		t.Errorf("%d letters are counted", n)
 	}
 	runLetters(t, to, table, event(binlog.Update, [2]uint32{1, 602}, [2]uint32{1, 11}))
-	if got, want := rowKeys(t, to), wantKeys(map[uint32]uint32{1: 11, 2: 20}); !maps.Equal(got, want) {
+	got, want = rowKeys(t, to), wantKeys(map[uint32]uint32{1: 11, 2: 20})
+	if !maps.Equal(got, want) {
 		t.Errorf("after the letter the keys are\n%v, want\n%v", got, want)
 	}
 	if state, err = to.Load(t.Context()); err != nil {
@@ -321,7 +321,8 @@ func TestTooManyLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := lettersIn(state.Pieces)
-	if len(list) != maxLetters || err != nil || list[0].ID != 1 || len(m.Letters.All()) != maxLetters {
+	if len(list) != maxLetters || err != nil || list[0].ID != 1 ||
+		len(m.Letters.All()) != maxLetters {
 		t.Errorf("%d letters, %v", len(list), err)
 	}
 }

@@ -33,10 +33,10 @@ func (l *loop) Fault(table *jobs.Table, err error) error {
 	return l.quarantine(t, err)
 }
 
-// quarantine puts a table into quarantine. It returns a StopError if the table's `on_error` is stop,
-// or for a value that is too long, if `too_long` is stop. The commands that the open transaction
-// has made for the table are taken out of the unit. Parts of a split transaction that were applied
-// stay.
+// quarantine puts a table into quarantine. It returns a StopError if the table's `on_error` is
+// stop, or for a value that is too long, if `too_long` is stop. The commands that the open
+// transaction has made for the table are taken out of the unit. Parts of a split transaction that
+// were applied stay.
 func (l *loop) quarantine(t *mappedTable, fault error) error {
 	rule, err := l.ruleOf(t)
 	if err != nil {

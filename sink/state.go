@@ -54,7 +54,8 @@ func Piece(ks *keyspace.Keyspace, pipeline, name string) (value []byte, found bo
 	return reply.Text, true
 }
 
-// Pieces returns the pieces of a pipeline's state by name, without a comparison with their checksums.
+// Pieces returns the pieces of a pipeline's state by name, without a comparison with their
+// checksums.
 func Pieces(ks *keyspace.Keyspace, pipeline string) map[string][]byte {
 	fields, _ := ks.HashFields(StateKey(pipeline))
 	pieces := make(map[string][]byte, len(fields)/2)

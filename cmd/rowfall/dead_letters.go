@@ -105,7 +105,8 @@ func listLetters(ctx context.Context, out io.Writer, path, id string) error {
 	}
 	switch {
 	case id != "":
-		return fmt.Errorf("there is no dead letter %s; rowfall dead-letters %s lists them", id, path)
+		return fmt.Errorf("there is no dead letter %s; rowfall dead-letters %s lists them",
+			id, path)
 	case len(list) == 0:
 		return printTo(out, "no dead letters\n")
 	}

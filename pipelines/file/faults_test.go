@@ -198,7 +198,7 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: hide}}}`,
-			"x.yaml:5: tables.\"shop.*\".columns.mask.a: \"hide\": want sha256, redact or truncate:N",
+			`x.yaml:5: tables."shop.*".columns.mask.a: "hide": want sha256, redact or truncate:N`,
 		},
 		{
 			"mask without a salt", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: sha256}}}`,

@@ -81,12 +81,13 @@
 //
 // # Dead letters
 //
-// A row that cannot be turned into commands is a fault of its table, unless the mapping wants a dead
-// letter of it. Then a job keeps a letter (LetterStore) and goes on. The locations of the row stay as
-// they are: a keys job does not remove them, and a sweep keeps all that the row may have written. A
-// job that writes a row clears its letter in the same unit. A row with a letter that has changed may
-// have left locations which its key does not determine. The letter holds these, so that a sweep
-// keeps them, and the next change or job that writes the row removes them.
+// A row that cannot be turned into commands is a fault of its table, unless the mapping wants a
+// dead letter of the row. Then a job keeps a letter (LetterStore) and goes on. The locations of the
+// row stay as they are: a keys job does not remove them, and a sweep keeps all that the row may
+// have written. A job that writes a row clears the letter of the row in the same unit. Some of the
+// locations at which the old version of a row is stored may not follow from its key. The letter
+// holds these, so that a sweep keeps them, and the next change or job that writes the row removes
+// them.
 //
 // # Memory
 //

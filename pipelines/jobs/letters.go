@@ -136,7 +136,8 @@ type rowFault struct {
 	err *transform.RowError
 }
 
-// rowFaultOf returns a row fault for an error that the mapping wants a dead letter for, else the error.
+// rowFaultOf returns a row fault for an error that the mapping wants a dead letter for. Otherwise
+// it returns the error.
 func rowFaultOf(err error, row *binlog.Row, columns []int) (rowFault, error) {
 	var f rowFault
 	if !errors.As(err, &f.err) || f.err.OnError != transform.DeadLetter {

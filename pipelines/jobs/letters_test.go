@@ -8,8 +8,8 @@ import (
 	"rowfall/sink/sinktest"
 )
 
-// letterMapping cannot write rows of db.o with x from 600 on. The keys of the set do not follow from
-// the key of a row.
+// letterMapping cannot write rows of db.o with x from 600 on. The keys of the set do not follow
+// from the key of a row.
 const letterMapping = `
 db.o:
   on_error: dead_letter

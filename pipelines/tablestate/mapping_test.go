@@ -112,7 +112,8 @@ func TestTTLInMapping(t *testing.T) {
 func TestStoredMasks(t *testing.T) {
 	of := func(salt, columns string) string {
 		t.Helper()
-		text := filetest.Replace(t, filetest.Mapping, "pipeline: shop", "pipeline: shop\nsalt: "+salt)
+		text := filetest.Replace(t, filetest.Mapping,
+			"pipeline: shop", "pipeline: shop\nsalt: "+salt)
 		if columns != "" {
 			text = filetest.Replace(t, text, "{exclude: [secret]", "{"+columns+"exclude: [secret]")
 		}
@@ -144,7 +145,8 @@ func TestStoredMasks(t *testing.T) {
 		}
 	}
 	found := tablestate.Compare([]byte(of("a", masked)), []byte(of("b", masked)))
-	if len(found) != 1 || found[0] != (tablestate.Difference{Path: "salt", What: "has another salt"}) {
+	want := tablestate.Difference{Path: "salt", What: "has another salt"}
+	if len(found) != 1 || found[0] != want {
 		t.Errorf("other salts differ in %v", found)
 	}
 	found = tablestate.Compare([]byte(of("a", masked)), []byte(of("a", "")))

@@ -37,8 +37,8 @@ func ParseMask(text string) (Mask, error) {
 	if digits, ok := strings.CutPrefix(text, "truncate:"); ok {
 		n, err := strconv.Atoi(digits)
 		if err != nil || n < 0 || n > maxTruncate {
-			return Mask{}, fmt.Errorf("%q: want truncate:N with a number of characters from 0 to %d",
-				text, maxTruncate)
+			return Mask{}, fmt.Errorf("%q: want truncate:N with a number of characters "+
+				"from 0 to %d", text, maxTruncate)
 		}
 		return Mask{truncate, n}, nil
 	}
