@@ -1,6 +1,8 @@
 package pipelines
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -8,6 +10,7 @@ import (
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
 	"rowfall/transform"
 )
 
@@ -117,6 +120,69 @@ func (l *loop) findDeleted() error {
 	graph.dueDeletes = nil
 	clear(graph.dueByRows)
 	for _, d := range deletes {
+		if err := l.findReferring(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RowsGone implements jobs.Host. Does a scan of the table still look for rows that foreign keys have
+// deleted? Such a row may be among those that the keys job removes now, for example because a run
+// ended within the scan. Then the scan does not find the row, so the tables that refer to it get
+// its key here.
+func (l *loop) RowsGone(table *jobs.Table, keys []jobs.Key) error {
+	t := l.mapped(table)
+	if t == nil || len(t.Job.References) == 0 || len(keys) == 0 {
+		return nil
+	}
+	if err := l.findAllReferring(l.deletedKeys(t, keys)); err != nil {
+		return err
+	}
+	return l.reconcileCascades()
+}
+
+// insertsAgain records the key of a row that was inserted, if foreign keys may have deleted an
+// older row with this key that is still in the sink. The new row takes the place of the old one, so
+// that a scan does not find the old one.
+func (l *loop) insertsAgain(ctx context.Context, t *mappedTable, c *binlog.Change) error {
+	graph := &l.tables.cascades
+	p := graph.parents[t.name()]
+	if c.Op != binlog.Insert || p == nil || len(p.deleteKeys) == 0 {
+		return nil
+	}
+	isReplaced := graph.dueByRows[t.FullName()] // in this transaction, which may have inserted it
+	if !isReplaced && len(t.Job.References) > 0 {
+		var err error
+		if isReplaced, err = l.holdsRow(ctx, t, c.After); err != nil {
+			return err
+		}
+	}
+	if isReplaced {
+		graph.deleted(p, c.After, c.Table)
+	}
+	return nil
+}
+
+// holdsRow reports whether the sink holds something at a location of a row.
+func (l *loop) holdsRow(ctx context.Context, t *mappedTable, r *binlog.Row) (bool, error) {
+	holds := false
+	var fault error
+	err := t.Plan.Locations(r, func(at transform.Location) {
+		if holds || fault != nil {
+			return
+		}
+		holds, fault = sink.HoldsLocation(ctx, l.sink, t.Plan.OutputKind(at.Output), at)
+	})
+	return holds, errors.Join(err, fault)
+}
+
+// findAllReferring calls findReferring for each of deletes that has values.
+func (l *loop) findAllReferring(deletes []*deletedParents) error {
+	for _, d := range deletes {
+		if !d.isWhole && len(d.values) == 0 {
+			continue
+		}
 		if err := l.findReferring(d); err != nil {
 			return err
 		}

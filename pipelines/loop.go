@@ -259,6 +259,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		if parent != nil {
 			l.tables.cascades.record(parent, c)
 		}
+		if err := l.insertsAgain(ctx, t, c); err != nil {
+			return l.tableFault(t, before, err)
+		}
 		// Rows that the sink already holds are marked too: a job may read them before they become
 		// visible.
 		if err := t.MarkDirty(c); err != nil {
@@ -422,6 +425,9 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	l.stats.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
 	l.endSpans()
+	// A scan looks for what the deleted rows have left in the sink, so the sink must hold it before
+	// later transactions change it.
+	isDeleted := len(l.tables.cascades.dueDeletes) > 0
 	if err := l.reconcileCascades(); err != nil {
 		return err
 	}
@@ -429,7 +435,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if err != nil {
 		return err
 	}
-	if err := l.maybeFlush(ctx, wasSplit || skipped); err != nil {
+	if err := l.maybeFlush(ctx, wasSplit || skipped || isDeleted); err != nil {
 		return err
 	}
 	return l.betweenTransactions(ctx)

@@ -138,9 +138,11 @@ func (l *loop) stepReferences(ctx context.Context) error {
 	return nil
 }
 
-// isValid reports whether the scan can continue.
+// isValid reports whether the scan can continue. A scan of a table in quarantine cannot, and must
+// not make the scans of other tables wait.
 func (s *referenceScan) isValid() bool {
-	return s.table.Plan == s.plan && len(s.table.Job.References) >= s.taken
+	return s.table.Fault == nil && s.table.Plan == s.plan &&
+		len(s.table.Job.References) >= s.taken
 }
 
 // stepReferencesOf continues the reference scan of a table, or begins one.
@@ -155,6 +157,7 @@ func (l *loop) stepReferencesOf(ctx context.Context, t *mappedTable) error {
 		}
 		s, isLost := l.newReferenceScan(t)
 		if isLost {
+			l.stream.Wake() // for the job
 			_, err := l.readAgain(t, t.Job.Again)
 			return err
 		}
@@ -184,10 +187,7 @@ func (l *loop) newReferenceScan(t *mappedTable) (s *referenceScan, isLost bool) 
 		if r.Of == "" {
 			continue
 		}
-		if of := l.tables.all[r.Of]; of == nil || len(of.Job.References) == 0 {
-			return nil, true
-		}
-		return nil, false
+		return nil, !l.willScan(r.Of) || l.waitsFor(r.Of, t.FullName(), nil)
 	}
 	s = &referenceScan{table: t, plan: t.Plan, taken: len(t.Job.References)}
 	for i := range t.Job.References {
@@ -215,6 +215,32 @@ func (l *loop) newReferenceScan(t *mappedTable) (s *referenceScan, isLost bool) 
 		}
 	}
 	return s, false
+}
+
+// willScan reports whether the scan that is requested for a table can take place.
+func (l *loop) willScan(full string) bool {
+	t := l.tables.all[full]
+	return t != nil && t.Fault == nil && len(t.Job.References) > 0
+}
+
+// waitsFor reports whether the scan of a table waits, perhaps indirectly, for that of another one.
+// seen are the tables that were visited. Two tables that refer to each other can wait for each
+// other.
+func (l *loop) waitsFor(full, other string, seen map[string]bool) bool {
+	if full == other {
+		return true
+	}
+	t := l.tables.all[full]
+	if t == nil || seen[full] {
+		return false
+	}
+	if seen == nil {
+		seen = make(map[string]bool)
+	}
+	seen[full] = true
+	return slices.ContainsFunc(t.Job.References, func(r tablestate.References) bool {
+		return r.Of != "" && l.waitsFor(r.Of, other, seen)
+	})
 }
 
 // scanReferences continues a scan for about scanStep, and adds the rows that it finds to the keys
@@ -342,12 +368,9 @@ func (l *loop) endScan(s *referenceScan) error {
 	deletes := l.deletedKeys(t, s.deleted)
 	for _, d := range deletes {
 		d.isWhole = d.isWhole || s.hasMany
-		if !d.isWhole && len(d.values) == 0 {
-			continue
-		}
-		if err := l.findReferring(d); err != nil {
-			return err
-		}
+	}
+	if err := l.findAllReferring(deletes); err != nil {
+		return err
 	}
 	for _, full := range l.tables.names() {
 		o := l.tables.all[full]

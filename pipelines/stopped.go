@@ -98,26 +98,42 @@ func (s *Stopped) change(
 	if err != nil {
 		return err
 	}
-	p := s.pipeline
+	unit, err := s.pipeline.changeState(&state, execute)
+	if err != nil || unit == nil {
+		return err
+	}
+	return s.sink.Apply(ctx, unit)
+}
+
+// changeState executes a change of a state. It returns the unit that stores the change; nil if the
+// change has no effect.
+func (p *Pipeline) changeState(
+	state *sink.State, execute func(l *loop, stored *progress) error,
+) (*sink.Unit, error) {
 	stored, err := parseProgress(p.config.Name, &state.Progress)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if state.Phase == sink.Empty {
-		return errNoData(&p.config)
+		return nil, errNoData(&p.config)
 	}
 	if err := checkMapping(&p.config, state.Pieces); err != nil {
-		return err
+		return nil, err
 	}
-	l, err := p.loadStopped(&state)
+	l, err := p.loadStopped(state)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	l.progress = stored // a gap has its position
 	if err := execute(l, &stored); err != nil || l.unit.IsEmpty() {
-		return err
+		return nil, err
 	}
-	l.unit.Progress = state.Progress
-	return s.sink.Apply(ctx, &l.unit)
+	l.tablesChanged()
+	u := &l.unit
+	u.Progress = state.Progress // with the evidence of the position
+	u.Progress.Rebuilding, u.Progress.Quarantined = l.progress.Rebuilding, l.progress.Quarantined
+	u.Progress.Gaps = l.progress.Gaps
+	return u, nil
 }
 
 // loadStopped returns a loop that does not run, with the tables, gaps and searches of a state.

@@ -25,13 +25,12 @@ func (s *skipper) previousGTIDs(body []byte) error {
 	if !s.needsPrevious {
 		return nil
 	}
-	text, err := previousGTIDsText(body)
+	executed, err := ParsePreviousGTIDs(body)
 	if err != nil {
 		return err
 	}
-	s.executed, err = binlog.ParseGTIDSet(text)
-	s.needsPrevious = false
-	return err
+	s.executed, s.needsPrevious = executed, false
+	return nil
 }
 
 // checkRotate handles a ROTATE to another file than the one that is skipped. It returns an error

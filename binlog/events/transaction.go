@@ -237,6 +237,15 @@ func (p *Parser) mariaGTID(h header, body []byte) error {
 	return nil
 }
 
+// ParsePreviousGTIDs returns the GTID set in the body of a PREVIOUS_GTIDS_LOG_EVENT.
+func ParsePreviousGTIDs(body []byte) (set binlog.GTIDSet, err error) {
+	text, err := previousGTIDsText(body)
+	if err != nil {
+		return set, err
+	}
+	return binlog.ParseGTIDSet(text)
+}
+
 // previousGTIDsText returns the text form of the GTID set in a PREVIOUS_GTIDS_LOG_EVENT. It holds
 // the number of sources and, for each source, a uuid, a tag (only in the tagged format), the number
 // of intervals, and the half-open intervals. In the tagged format the lowest and the highest byte

@@ -38,14 +38,11 @@ func (l *Log) begin(i int) (p binlog.Position, h head, err error) {
 // openEvents returns a reader of the events after a position. It reads the position's file from the
 // beginning.
 func (l *Log) openEvents(from binlog.Position, o events.Options) (*eventReader, error) {
-	i, found := l.index(from.File)
-	if !found {
-		return nil, fmt.Errorf("no binlog file is named %s", from.File)
-	}
-	begin, _, err := l.begin(i)
+	begin, _, err := l.beginOf(from.File)
 	if err != nil {
 		return nil, err
 	}
+	i, _ := l.index(from.File)
 	o.MariaDB, o.SkipChecksum = l.flavor == mysql.MariaDB, l.skipChecksum
 	r := &eventReader{newReader(l.files[i:]), events.NewParser(o)}
 	from.GTID = begin.GTID

@@ -246,6 +246,46 @@ func TestTorn(t *testing.T) {
 	}
 }
 
+// A file that was copied while the server wrote it lacks transactions, and the next file shows
+// that: by its GTIDs, or because the copy was never closed. The stretch ends before the hole.
+func TestHole(t *testing.T) {
+	for _, kind := range kinds {
+		files, contents := testdata(t, kind)
+		full := testLog(t, kind)
+		all, err := full.Find(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		places := boundaries(t, full, &all)
+		for i, p := range places[1:4] {
+			copied := slices.Clone(contents[0][:p.Offset])
+			isLast := i == 2
+			if isLast { // no transaction is missing, but the file does not show that
+				copied[firstEvent+17] |= flagInUse
+			}
+			l, err := newLog([]logFile{memoryFile("binlog.000002", copied), files[1]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := l.Find(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "do not contain"
+			if isLast {
+				want = "was copied while"
+			}
+			if s.Broken == nil || !strings.Contains(s.Broken.Error(), want) ||
+				s.Transactions != int64(i+1) || s.End.Offset != p.Offset {
+				t.Errorf("%s, cut at %d: %+v", kind, p.Offset, s)
+			}
+			if _, err := content(t, l, &s); err != nil {
+				t.Errorf("%s, cut at %d: %v", kind, p.Offset, err)
+			}
+		}
+	}
+}
+
 // Files that are not a part of one binlog are rejected, with the reason.
 func TestRejected(t *testing.T) {
 	files, contents := testdata(t, "mysql")

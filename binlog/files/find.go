@@ -130,6 +130,11 @@ func (f *finder) read(ctx context.Context, r *eventReader) error {
 			f.broken = err
 			return nil
 		}
+		if r.startsFile && !isFirst {
+			if f.broken = f.checkContinuity(r); f.broken != nil {
+				return nil
+			}
+		}
 		if !r.parser.Idle() {
 			continue
 		}
@@ -143,6 +148,27 @@ func (f *finder) read(ctx context.Context, r *eventReader) error {
 			return err
 		}
 	}
+}
+
+// checkContinuity is called at the beginning of each file but the first. It returns an error if
+// transactions at the end of the file before are missing.
+func (f *finder) checkContinuity(r *eventReader) error {
+	begin, h, err := f.log.beginOf(r.name())
+	if err != nil {
+		return err
+	}
+	if executed := r.parser.Position().GTID; !executed.Contains(h.previous) {
+		missing := h.previous.Subtract(&executed)
+		return fmt.Errorf("read binlog file %s: the files before it do not contain %s: the file "+
+			"before it was copied while the server wrote it, or gtid_purged was set on the "+
+			"server; copy that file again, or omit the files after it", begin.File, &missing)
+	}
+	if r.endedInUse {
+		return fmt.Errorf("read binlog file %s: the file before it was copied while the server "+
+			"wrote it, and its end may be missing; copy that file again, or omit the files "+
+			"after it", begin.File)
+	}
+	return nil
 }
 
 // first is called at the beginning of the first file, where position has its GTIDs.

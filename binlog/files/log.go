@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 )
 
@@ -137,6 +138,8 @@ type head struct {
 	begun uint32
 	// gtids is the state of a MariaDB's GTIDs at the beginning of the file.
 	gtids binlog.GTIDSet
+	// previous are the GTIDs of the files before.
+	previous binlog.GTIDSet
 }
 
 // readHead reads the events before the first transaction.
@@ -162,8 +165,14 @@ func readHead(f *logFile) (h head, err error) {
 			h.version = string(version)
 		case typeGTIDList:
 			h.gtids, err = parseGTIDList(r.body(raw))
+			h.previous = h.gtids
 			return h, err
-		case typePreviousGTIDs, typeBinlogCheckpoint:
+		case typePreviousGTIDs:
+			h.previous, err = events.ParsePreviousGTIDs(r.body(raw))
+			if err != nil {
+				return h, err
+			}
+		case typeBinlogCheckpoint:
 		default:
 			return h, nil
 		}
@@ -200,6 +209,15 @@ func (l *Log) Version() string { return l.version }
 func (l *Log) index(name string) (int, bool) {
 	i := slices.IndexFunc(l.files, func(f logFile) bool { return f.name == name })
 	return i, i >= 0
+}
+
+// beginOf is begin for the file with a name.
+func (l *Log) beginOf(name string) (p binlog.Position, h head, err error) {
+	i, found := l.index(name)
+	if !found {
+		return p, h, fmt.Errorf("no binlog file is named %s", name)
+	}
+	return l.begin(i)
 }
 
 // bytesTo returns the number of bytes before a place in the files.

@@ -21,8 +21,13 @@ const (
 	leastFormatDescription = headerSize + 2 + 50 + 4 + 1 + 1 + checksumSize
 )
 
+// flagInUse is set in the FORMAT_DESCRIPTION_EVENT of a file until the server closes the file, or
+// has recovered it after a crash.
+const flagInUse = 1
+
 // The types of events that this package looks at.
 const (
+	typeStop              = 3
 	typeRotate            = 4
 	typeFormatDescription = 15
 	typePreviousGTIDs     = 35
@@ -50,6 +55,11 @@ type reader struct {
 	offset uint64
 	// startsFile is set if next has returned an event that only names the file that follows.
 	startsFile bool
+	// inUse is set if the server was writing the file when it was copied. lastType is the type of
+	// the last event. endedInUse is set if the file before the present one was in use, and does not
+	// end in an event that closes it.
+	inUse, endedInUse bool
+	lastType          byte
 	// hasChecksum is set if events end in a checksum.
 	hasChecksum bool
 	buffer      []byte
@@ -82,6 +92,7 @@ func (r *reader) next() ([]byte, error) {
 	if r.file != nil && r.offset == r.size {
 		r.close()
 		r.files = r.files[1:]
+		r.endedInUse = r.inUse && r.lastType != typeRotate && r.lastType != typeStop
 	}
 	if len(r.files) == 0 {
 		return nil, io.EOF
@@ -104,6 +115,7 @@ func (r *reader) next() ([]byte, error) {
 				"the server is too old, or the file is damaged")
 		}
 		r.hasChecksum = raw[len(raw)-checksumSize-1] == 1
+		r.inUse = binary.LittleEndian.Uint16(raw[17:])&flagInUse != 0
 	case typeStartEncryption:
 		return nil, errEncrypted
 	}
@@ -112,6 +124,7 @@ func (r *reader) next() ([]byte, error) {
 			"the file is damaged")
 	}
 	r.offset += uint64(len(raw))
+	r.lastType = raw[4]
 	return raw, nil
 }
 

@@ -201,6 +201,9 @@ func (b *keyBatch) apply(ctx context.Context, e *Engine) error {
 	if err := e.host.Flush(ctx); err != nil {
 		return err
 	}
+	if err := e.host.RowsGone(b.table, b.gone()); err != nil {
+		return err
+	}
 	written, others, err := b.writeRows(ctx, e)
 	if err != nil || b.table.Fault != nil { // there are too many letters
 		return errors.Join(err, e.host.Flush(ctx))
@@ -219,6 +222,24 @@ func (b *keyBatch) apply(ctx context.Context, e *Engine) error {
 		return err
 	}
 	return e.host.Flush(ctx)
+}
+
+// gone returns the keys without a row. What the stream has done to dirty ones is known.
+func (b *keyBatch) gone() (keys []Key) {
+	found := make([]bool, len(b.keys))
+	from := 0
+	for _, row := range b.read {
+		if i, ok := b.index[string(b.rowKeys[from:row.keyEnd])]; ok {
+			found[i] = true
+		}
+		from = row.keyEnd
+	}
+	for i, key := range b.keys[:b.handled] {
+		if !found[i] && !b.dirty[i] {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // writeRows writes the rows that are not dirty. written holds the locations of all rows, as texts.

@@ -463,6 +463,8 @@ func (w *world) KeyBlock(ctx context.Context, t *Table, n int) ([]byte, error) {
 }
 
 // Reconcile implements KeyStore.
+func (w *world) RowsGone(*Table, []Key) error { return nil }
+
 func (w *world) Reconcile(t *Table, _ string) error {
 	w.reconciled++
 	t.Restart(compareJob())

@@ -1,0 +1,132 @@
+package pipelines
+
+import (
+	"testing"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink/sinktest"
+)
+
+// This file tests what could make a reference scan miss rows, or wait for ever.
+
+// play handles further events of a script.
+func play(t *testing.T, l *loop, source *scriptedSource, events ...*binlog.Event) {
+	t.Helper()
+	for _, ev := range events {
+		source.script = append(source.script, ev)
+		source.position.Offset++
+		if err := l.handle(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// removesKeys makes a keys job remove c:1 and c:3 from the sink before the scan of c has ended.
+func removesKeys(t *testing.T) (l *loop, source *scriptedSource) {
+	t.Helper()
+	l, source = referring(t, "CASCADE")
+	to := l.sink.(*sinktest.Memory)
+	c := l.tables.all["shop.c"]
+	found := []jobs.Key{{[]byte("1")}, {[]byte("3")}}
+	if err := l.jobs.AddKeys(&c.Table, c.Job.Again, found); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.cascadeBegan = time.Now().Add(time.Hour)
+	source.images = [][2]uint32{{2, 2}, {7, 2}, {9, 4}}
+	source.Wake()
+	runUntil(t, l, to, func() bool {
+		_, found := to.Keys.HashFields("c:3")
+		return !found
+	})
+	return l, source
+}
+
+// A keys job has removed rows before a scan has found them: a run ended within the scan, or the
+// rows were already to be read for another reason. The rows that referred to them are found.
+func TestRowsGoneBeforeScan(t *testing.T) {
+	l, source := removesKeys(t)
+	to := l.sink.(*sinktest.Memory)
+	source.script, source.position.Offset = nil, 0
+	l = resumedLoop(t, to, source)
+	defer l.jobs.Close()
+	c, u := l.tables.all["shop.c"], l.tables.all["shop.u"]
+	source.Wake()
+	runUntil(t, l, to, func() bool { return c.Job.Again == "" && u.Job.Again == "" })
+	mustHold(t, l.sink, "c:1=-", "c:2=2", "c:3=-", "u:7=2", "u:8=-", "u:9=4")
+}
+
+// A row with the key of a deleted one is inserted before the scan, and refers to another parent.
+// The rows that referred to the deleted row are found.
+func TestRowInsertedBeforeScan(t *testing.T) {
+	commit := &binlog.Event{Kind: binlog.Commit, Time: 1000}
+	for _, isSameTransaction := range []bool{false, true} {
+		l, source := referring(t, "CASCADE")
+		c, u := l.tables.all["shop.c"], l.tables.all["shop.u"]
+		insert := rowsEvent(t, source.tables[1], binlog.Insert, [2]uint32{3, 2})
+		if isSameTransaction {
+			c.Job.References, c.Job.Again, u.Job.References, u.Job.Again = nil, "", nil, ""
+			remove := rowsEvent(t, source.tables[0], binlog.Delete, [2]uint32{1, 0})
+			play(t, l, source, remove, insert, commit)
+			c.cascadeBegan, u.cascadeBegan = time.Time{}, time.Time{}
+		} else {
+			play(t, l, source, insert, commit)
+		}
+		source.images = [][2]uint32{{2, 2}, {3, 2}, {7, 2}, {9, 4}}
+		source.Wake()
+		runUntil(t, l, l.sink.(*sinktest.Memory), func() bool {
+			return c.Job.Again == "" && u.Job.Again == ""
+		})
+		mustHold(t, l.sink, "c:1=-", "c:2=2", "c:3=2", "u:7=2", "u:8=-", "u:9=4")
+	}
+}
+
+// Two tables refer to each other, and rows of both were deleted: neither waits for the other.
+func TestReferenceScansOfCycle(t *testing.T) {
+	cascadePause = time.Hour
+	t.Cleanup(func() { cascadePause = time.Second })
+	source, _ := childSource()
+	k := source.cascades[0]
+	k.table, k.key.ParentTable, k.key.OnDelete = tableName{"shop", "c"}, "t", "CASCADE"
+	o := k
+	o.table, o.key.ParentTable = tableName{"shop", "t"}, "c"
+	source.cascades = []unloggedCascade{k, o}
+	to := sinktest.NewMemory("test")
+	l := reconcilingLoop(t, to, source)
+	defer l.jobs.Close()
+	first, second := source.tables[0], source.tables[1]
+	commit := &binlog.Event{Kind: binlog.Commit, Time: 1000}
+	play(t, l, source,
+		rowsEvent(t, first, binlog.Insert, [2]uint32{1, 0}, [2]uint32{2, 5}, [2]uint32{3, 9}), commit,
+		rowsEvent(t, second, binlog.Insert, [2]uint32{5, 0}, [2]uint32{6, 1}, [2]uint32{9, 9}), commit,
+		rowsEvent(t, first, binlog.Delete, [2]uint32{1, 0}), commit,
+		rowsEvent(t, second, binlog.Delete, [2]uint32{5, 0}), commit)
+	cascadePause = 0
+	for _, m := range l.tables.all {
+		m.cascadeBegan = time.Time{}
+	}
+	a, b := l.tables.all["shop.t"], l.tables.all["shop.c"]
+	source.images = [][2]uint32{{3, 9}, {9, 9}}
+	source.Wake()
+	runUntil(t, l, to, func() bool {
+		return a.Job.Again == "" && b.Job.Again == "" && a.Job.Done && b.Job.Done
+	})
+	mustHold(t, l.sink, "t:2=-", "t:3=9", "c:6=-", "c:9=9")
+}
+
+// A table in quarantine does not make the scans of other tables wait.
+func TestReferenceScanInQuarantine(t *testing.T) {
+	l, source := referring(t, "CASCADE")
+	c, u := l.tables.all["shop.c"], l.tables.all["shop.u"]
+	l.scan = &referenceScan{table: c, plan: c.Plan, taken: 1}
+	c.Fault = &tablestate.Fault{Reason: "test"}
+	source.images = [][2]uint32{{7, 2}, {9, 4}}
+	source.Wake()
+	runUntil(t, l, l.sink.(*sinktest.Memory), func() bool { return u.Job.Done && u.Job.ID > 0 })
+	mustHold(t, l.sink, "u:7=2", "u:8=-", "u:9=4")
+}
