@@ -89,8 +89,8 @@
 //     of the same or another table.
 //
 //   - An output with ttl or expire_at has no deltas: the stored row may have expired. The times are
-//     absolute, so that all replicas agree. A row whose expire_at has passed (Origin.Now) is removed
-//     alone, although its key may be shared.
+//     absolute, so that all replicas agree. A row whose expire_at has passed (Origin.Now) is
+//     removed alone, although its key may be shared.
 //
 //   - An output with a field has no expiry of its key: the field expires. The transform only keeps
 //     the times in the sorted set Mapping.FieldExpiry; the caller removes the fields that are due.

@@ -34,8 +34,8 @@ func (p *Plan) ActsOnLoad() bool {
 	return slices.ContainsFunc(p.outputs, func(o output) bool { return o.snapshot })
 }
 
-// KeepsEntries reports whether an output keeps an entry for each change, in a list or a stream. Such
-// an entry is missing for ever if the change is not applied.
+// KeepsEntries reports whether an output keeps an entry for each change, in a list or a stream.
+// Such an entry is missing for ever if the change is not applied.
 func (p *Plan) KeepsEntries() bool {
 	return slices.ContainsFunc(p.outputs, func(o output) bool {
 		return o.kind == List || o.kind == Stream
