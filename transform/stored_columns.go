@@ -19,12 +19,13 @@ type StoredColumns struct {
 }
 
 // FindStored returns where the sink holds some columns. It returns false if no output holds them
-// all. key are the columns that identify a row.
+// all for as long as the row exists: a key that expires does not. key are the columns that identify
+// a row.
 func (p *Plan) FindStored(key, columns []int) (StoredColumns, bool) {
 	determined := p.LocationColumns()
 	for i := range p.outputs {
 		o := &p.outputs[i]
-		if o.kind != Hash || o.member != nil || !p.IsLocatedBy(i, key) ||
+		if o.kind != Hash || o.member != nil || o.expiry != nil || !p.IsLocatedBy(i, key) ||
 			!containsAll(determined[i], key) {
 			continue
 		}

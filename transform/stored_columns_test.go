@@ -32,6 +32,9 @@ func TestFindStored(t *testing.T) {
 		"in the key": {transform.TableRule{Write: []transform.Output{
 			{Kind: transform.Hash, Key: "t:{id}:{v}"},
 		}}, "-"}, // the key of the row does not determine where the row is
+		"a hash that expires": {transform.TableRule{Write: []transform.Output{
+			{Kind: transform.Hash, Key: "t:{id}", TTL: 1000},
+		}}, "-"},
 		"a string": {transform.TableRule{Write: []transform.Output{
 			{Kind: transform.String, Key: "t:{id}", Value: "{v}"},
 		}}, "-"},
