@@ -270,9 +270,12 @@ func (l *loop) FlushIfLarge(ctx context.Context, n, limit int) (bool, error) {
 // Sink implements jobs.Host.
 func (l *loop) Sink() sink.Reader { return l.sink }
 
+// Now implements jobs.Host.
+func (l *loop) Now() int64 { return l.sink.Now() }
+
 // Expiry implements jobs.Host.
 func (l *loop) Expiry() sink.Expiry {
-	return sink.Expiry{Now: l.sink.Now(), FieldsKey: []byte(l.config.Mapping.FieldExpiry)}
+	return sink.Expiry{Now: l.Now(), FieldsKey: []byte(l.config.Mapping.FieldExpiry)}
 }
 
 // SaveJob implements jobs.Host.

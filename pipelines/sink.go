@@ -12,8 +12,8 @@ import (
 // in Open, which chooses the sink by the pipeline file. The initial load and the stream only call
 // Load and Apply; jobs that compare also call Read.
 //
-// The pipeline calls Load, Apply and Read from one goroutine at a time. Held and Writable may be
-// called by any goroutine. The methods are one interface, although more than five, because they
+// The pipeline calls Load, Apply and Read from one goroutine at a time. Held, Now and Writable may
+// be called by any goroutine. The methods are one interface, although more than five, because they
 // concern one set of data.
 type Sink interface {
 	// Load returns what the sink holds of the pipeline, and makes the sink ready for Apply. It

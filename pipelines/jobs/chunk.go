@@ -39,12 +39,11 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 	}
 	t.repeat = nil
 	e.takeBuffers(c)
-	c.compare, c.plan = t.Job.Compare, t.Plan.Clone()
+	c.compare, c.plan, c.now = t.Job.Compare, t.Plan.Clone(), e.host.Now
 	c.hasLetters = !t.Letters.IsEmpty()
 	if c.isOneUnit() {
 		c.limit = min(c.limit, unitRows)
 	}
-	c.now = e.host.Expiry().Now
 	c.reserved, c.bytes = c.limit, e.config.ChunkBytes/e.config.Parallel
 	c.dirtyBytes = e.config.DirtyKeyBytes
 	return c

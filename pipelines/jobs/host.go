@@ -9,9 +9,9 @@ import (
 	"rowfall/transform"
 )
 
-// Host is the loop beside which jobs run. Only Wake may be called from another goroutine than that
-// of Step. Each part is one direction: Stream is what comes before the jobs, Writer is where they
-// write, Tables is what the loop keeps of each table, KeyStore is for keys jobs,
+// Host is the loop beside which jobs run. Only Wake and Now may be called from another goroutine
+// than that of Step. Each part is one direction: Stream is what comes before the jobs, Writer is
+// where they write, Tables is what the loop keeps of each table, KeyStore is for keys jobs,
 // LetterStore for dead letters.
 type Host interface {
 	Stream
@@ -28,6 +28,8 @@ type Stream interface {
 	Position() *binlog.Position
 	// Wake makes the host call Step soon, even if the source is idle.
 	Wake()
+	// Now returns the clock of the sink, in milliseconds since 1970.
+	Now() int64
 }
 
 // Writer is the sink that the stream and the jobs write to, unit by unit.
@@ -40,7 +42,7 @@ type Writer interface {
 	Flush(ctx context.Context) error
 	// Sink reads what the sink holds, without the unit that is being filled.
 	Sink() sink.Reader
-	// Expiry returns the sink's clock, and where the expiry of fields is stored.
+	// Expiry returns the time of Now, and where the expiry of fields is stored.
 	Expiry() sink.Expiry
 }
 

@@ -12,8 +12,7 @@ type rowBuffer struct {
 	plan *transform.Plan // a clone for the worker: two goroutines cannot share a plan
 	// compare means that the sink may hold the rows: what differs is written.
 	compare bool
-	// now is when the rows were requested, by the sink's clock, in milliseconds since 1970.
-	now int64
+	now     func() int64 // the sink's clock, see Host
 
 	read []readRow
 	keys []byte
@@ -65,7 +64,10 @@ func (b *rowBuffer) add(row *binlog.Row) error {
 		})
 	} else {
 		change := binlog.Change{Table: b.plan.Table(), Op: binlog.Insert, After: row}
-		origin := transform.Origin{Load: true, Now: b.now * 1000}
+		origin := transform.Origin{Load: true}
+		if b.plan.Expires() {
+			origin.Now = b.now() * 1000
+		}
 		err = b.plan.Append(&b.unit, &change, transform.FullRow, origin)
 	}
 	if err != nil {

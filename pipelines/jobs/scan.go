@@ -30,12 +30,12 @@ type scan struct {
 	// hasLetters is that of the batches.
 	hasLetters bool
 
-	now   int64 // rowBuffer.now
-	limit int   // rows of a batch
-	bytes int   // memory of a batch
+	limit int // rows of a batch
+	bytes int // memory of a batch
 	// dirtyBytes is Config.DirtyKeyBytes.
 	dirtyBytes int
 	wake       func()
+	now        func() int64 // see Host
 
 	// full passes batches to the loop, and empty passes them back. The loop closes stop.
 	full, empty chan *scanBatch
@@ -81,9 +81,8 @@ func (t *Table) mustScan() bool {
 func (e *Engine) nextScan(t *Table) *scan {
 	return &scan{
 		plan: t.Plan.Clone(), compare: t.Job.Compare, hasLetters: !t.Letters.IsEmpty(),
-		now:   e.host.Expiry().Now,
 		limit: e.config.ChunkRows, bytes: e.config.ChunkBytes / e.config.Parallel * 2 / 3,
-		dirtyBytes: e.config.DirtyKeyBytes, wake: e.host.Wake,
+		dirtyBytes: e.config.DirtyKeyBytes, wake: e.host.Wake, now: e.host.Now,
 		full: make(chan *scanBatch, 1), empty: make(chan *scanBatch, 2),
 		stop: make(chan struct{}),
 	}

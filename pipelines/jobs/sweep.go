@@ -91,7 +91,7 @@ type sweep struct {
 // nextSweep returns the step that continues the sweep of a table's job, or of its keys job. It
 // returns an *UnreadableError if the rows of the output's keys cannot be looked up.
 func (e *Engine) nextSweep(ctx context.Context, t *Table, ofKeys bool) (*sweep, error) {
-	s := &sweep{plan: t.Plan.Clone(), index: make(map[string]int), now: e.host.Expiry().Now}
+	s := &sweep{plan: t.Plan.Clone(), index: make(map[string]int), now: e.host.Now()}
 	s.ofKeys, s.progress, s.cursor = ofKeys, t.Job.Sweep, &t.cursor
 	if ofKeys {
 		s.progress, s.cursor = t.Keys.Sweep, &t.keys.cursor

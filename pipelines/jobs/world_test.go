@@ -420,10 +420,10 @@ func (w *world) FlushIfLarge(ctx context.Context, n, limit int) (bool, error) {
 // Sink implements Writer.
 func (w *world) Sink() sink.Reader { return w.sink }
 
+func (w *world) Now() int64 { return w.sink.Now() }
+
 func (w *world) Expiry() sink.Expiry {
-	return sink.Expiry{
-		Now: time.Now().UnixMilli(), FieldsKey: []byte(sink.FieldExpiryKey("shop")),
-	}
+	return sink.Expiry{Now: w.Now(), FieldsKey: []byte(sink.FieldExpiryKey("shop"))}
 }
 
 // SaveJob implements Tables.
