@@ -15,7 +15,17 @@ source:
   mysql: {addresses: ["{addr}"], user: root}
   backfill: {chunk_rows: 7, parallel: 2}
 tables:
-  "{db}.*": {}
+  "{db}.*":
+    write:
+      - hash: "{table}:{pk...}"
+      - set: "x:fixed"
+        member: "{fixed}"
+        shared: true
+        when_null: skip
+      - set: "x:numbers"
+        member: "{n}"
+        shared: true
+        when_null: skip
   "{db}_two.*": {write: [{hash: "two:{table}:{pk...}"}]}
   "{db}.x1":
     write:
@@ -28,9 +38,22 @@ tables:
       - sorted_set: "x:scores"
         member: "{id}"
         score: n
+      - set: "x:numbers"
+        member: "{grp}"
+        shared: true
+        when_null: skip
   "{db}.x2":
     where: grp != 3
-    write: [{hash: "x:two:{id}"}]
+    write:
+      - hash: "x:two:{id}"
+      - set: "x:fixed"
+        member: "{fixed}"
+        shared: true
+        when_null: skip
+      - set: "x:numbers"
+        member: "{grp}"
+        shared: true
+        when_null: skip
 sink:
   node: {listen: "127.0.0.1:0", dir: "{dir}", max_atomic_rows: 20}
 `

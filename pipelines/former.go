@@ -73,7 +73,7 @@ func (l *loop) removeFormer(
 			continue // the job has looked at these keys
 		}
 		present := append(l.tables.plans(), heirs...)
-		n, err := l.removeKeys(ctx, p, present, "a former definition")
+		n, err := l.removeKeys(ctx, p, present, heirs, "a former definition")
 		if removed += n; err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (l *loop) plansOfRenamed(effects []ddl.Effect) (plans []*transform.Plan) {
 // overlapping returns the plans that can write a key that plan p can write.
 func overlapping(p *transform.Plan, plans []*transform.Plan) (found []*transform.Plan) {
 	for _, other := range plans {
-		if transform.Conflicts([]*transform.Plan{p, other}) != nil {
+		if transform.Overlap(p, other) {
 			found = append(found, other)
 		}
 	}

@@ -278,6 +278,9 @@ func (l *loop) Expiry() sink.Expiry {
 	return sink.Expiry{Now: l.Now(), FieldsKey: []byte(l.config.Mapping.FieldExpiry)}
 }
 
+// Pipeline implements jobs.Host.
+func (l *loop) Pipeline() string { return l.config.Name }
+
 // SaveJob implements jobs.Host.
 func (l *loop) SaveJob(table *jobs.Table) error {
 	t := l.tables.all[table.FullName()]

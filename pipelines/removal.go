@@ -9,10 +9,11 @@ import (
 	"rowfall/transform"
 )
 
-// removeKeys removes what a plan has written and no plan of present can write. The stream waits
-// meanwhile, which shows as a hold. removeKeys returns the number of commands.
+// removeKeys removes what a plan has written and no plan of present can write. In shared sets, rows
+// of heirs take the place of its rows. The stream waits meanwhile, which shows as a hold. removeKeys
+// returns the number of commands.
 func (l *loop) removeKeys(
-	ctx context.Context, p *transform.Plan, present []*transform.Plan, reason string,
+	ctx context.Context, p *transform.Plan, present, heirs []*transform.Plan, reason string,
 ) (int, error) {
 	since := time.Now()
 	report := func(removed int) {
@@ -22,7 +23,8 @@ func (l *loop) removeKeys(
 	report(0)
 	defer l.stats.removing.Store(nil)
 	r := jobs.Removal{
-		Plan: p, Present: present, Limit: l.config.Limits.MaxAtomicRows, Report: report,
+		Plan: p, Present: present, Heirs: heirs, Limit: l.config.Limits.MaxAtomicRows,
+		Report: report,
 	}
 	return r.Run(ctx, l)
 }

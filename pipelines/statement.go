@@ -328,7 +328,8 @@ func (l *loop) removeRows(
 	n := 0
 	if t.Plan != nil {
 		var err error
-		if n, err = l.removeKeys(ctx, t.Plan, overlapping(t.Plan, heirs), reason); err != nil {
+		present := overlapping(t.Plan, heirs)
+		if n, err = l.removeKeys(ctx, t.Plan, present, present, reason); err != nil {
 			return err
 		}
 	}

@@ -50,10 +50,14 @@ func ReadBlock(ctx context.Context, r Reader, pipeline, name string) ([]byte, er
 }
 
 // HoldsLocation reports whether the sink holds a value at a location whose type is the one that an
-// output of a kind writes. A key of another type was not written by the output.
+// output of a kind writes. A key of another type was not written by the output. A row of a shared
+// set counts as held: the command that removes it becomes nothing if it is absent.
 func HoldsLocation(
 	ctx context.Context, r Reader, kind transform.OutputKind, at transform.Location,
 ) (bool, error) {
+	if at.Row != nil {
+		return true, nil
+	}
 	held, err := KeyType(ctx, r, at.Key)
 	if err != nil || held != TypeOf(kind) || at.Member == nil {
 		return held == TypeOf(kind), err

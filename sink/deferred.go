@@ -18,8 +18,9 @@ type resolver func(r *resolution, d *transform.Deferred) error
 // resolvers has the resolver of each kind. To add a kind, add a constant to package transform and
 // an entry here.
 var resolvers = map[transform.DeferredKind]resolver{
-	transform.DeferredStreamID: resolveStreamID,
-	transform.DeferredPublish:  resolvePublish,
+	transform.DeferredStreamID:  resolveStreamID,
+	transform.DeferredPublish:   resolvePublish,
+	transform.DeferredReference: resolveReference,
 }
 
 // resolution resolves the deferred commands of one unit. Its state is what the sink holds, changed
@@ -99,11 +100,19 @@ func (r *resolution) member(set string, member []byte) (*stagedSet, bool, error)
 	s := r.sets[set]
 	if s == nil {
 		s = &stagedSet{members: make(map[string]bool)}
-		reply, err := r.read("SCARD", []byte(set))
+		held, err := KeyType(r.ctx, r.reader, []byte(set))
 		if err != nil {
 			return s, false, err
 		}
-		s.size = reply.Int
+		// A key of another type has no members: either the unit removes the key before this command,
+		// or the unit fails.
+		if held == "set" {
+			reply, err := r.read("SCARD", []byte(set))
+			if err != nil {
+				return s, false, err
+			}
+			s.size = reply.Int
+		}
 		r.sets[set] = s
 	}
 	has, known := s.members[string(member)]

@@ -19,9 +19,6 @@ import (
 	"rowfall/transform"
 )
 
-// references is the kind of deferred command of these tests, see sink.RegisterReferences.
-const references = transform.DeferredKind(200)
-
 // applier is a sink.
 type applier interface {
 	Load(ctx context.Context) (sink.State, error)
@@ -55,7 +52,7 @@ func openNode(t *testing.T) applier {
 func deferReference(u *transform.Commands, text string) {
 	row, member, _ := strings.Cut(text[1:], " ")
 	u.Defer(&transform.Deferred{
-		Kind: references, Begins: text[0] == '+',
+		Kind: transform.DeferredReference, Begins: text[0] == '+',
 		Key: []byte("countries"), Member: []byte(member), Row: []byte(row),
 	})
 }
@@ -78,7 +75,6 @@ func members(t *testing.T, r sink.Reader, key string) []string {
 // Random deferred commands leave a member exactly while a row refers to it, however the commands
 // are divided into units. Units of more than 1 MiB are encoded in the buffer of their commands.
 func TestDeferredCommands(t *testing.T) {
-	sink.RegisterReferences(t, references)
 	for name, open := range map[string]func() applier{
 		"memory": func() applier { return sinktest.NewMemory("shop") },
 		"node":   func() applier { return openNode(t) },
@@ -136,7 +132,6 @@ func btoi(b bool) int {
 // Deferred commands become bytes at their place in the unit, and those of one unit see each other's
 // effect: within one transaction, a row can leave a member while another begins to refer to it.
 func TestDeferredCommandsOfOneUnit(t *testing.T) {
-	sink.RegisterReferences(t, references)
 	s := sinktest.NewMemory("shop")
 	if _, err := s.Load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -177,20 +172,20 @@ func TestDeferredCommandsOfOneUnit(t *testing.T) {
 		texts      []string
 	}{
 		{
-			"two rows begin", "SET a 1, SADD shop:rows:countries:fr 1, SADD countries fr, " +
-				"SADD shop:rows:countries:fr 2, SET b 2",
+			"two rows begin", "SET a 1, SADD shop:shared:\tcountriesfr 1, SADD countries fr, " +
+				"SADD shop:shared:\tcountriesfr 2, SET b 2",
 			[]string{"SET a 1", "+1 fr", "+2 fr", "+1 fr", "SET b 2"},
 		},
-		{"one row ends", "SREM shop:rows:countries:fr 1", []string{"-1 fr", "-1 fr", "-9 fr"}},
+		{"one row ends", "SREM shop:shared:\tcountriesfr 1", []string{"-1 fr", "-1 fr", "-9 fr"}},
 		{
 			"the last row ends and another begins",
-			"SREM shop:rows:countries:fr 2, SREM countries fr, " +
-				"SADD shop:rows:countries:fr 3, SADD countries fr",
+			"SREM shop:shared:\tcountriesfr 2, SREM countries fr, " +
+				"SADD shop:shared:\tcountriesfr 3, SADD countries fr",
 			[]string{"-2 fr", "+3 fr"},
 		},
 		{
 			"another begins and the last row ends",
-			"SADD shop:rows:countries:fr 4, SREM shop:rows:countries:fr 3",
+			"SADD shop:shared:\tcountriesfr 4, SREM shop:shared:\tcountriesfr 3",
 			[]string{"+4 fr", "-3 fr"},
 		},
 		{"nothing to end", "", []string{"-1 de"}},
@@ -209,13 +204,15 @@ func TestDeferredCommandFails(t *testing.T) {
 	}
 	u := sink.Unit{Progress: sink.Progress{Phase: sink.Streaming}}
 	u.Commands.Append([]byte("SET"), []byte("a"), []byte("1"))
-	deferReference(&u.Commands, "+1 fr") // without sink.RegisterReferences
+	u.Commands.Defer(&transform.Deferred{Kind: 200, Key: []byte("countries")})
 	err := s.Apply(t.Context(), &u)
 	if err == nil || !strings.Contains(err.Error(), "kind 200 is unknown") {
 		t.Errorf("an unknown kind: %v", err)
 	}
-	sink.RegisterReferences(t, references)
 	errRead := errors.New("read failed")
+	u.Reset()
+	u.Commands.Append([]byte("SET"), []byte("a"), []byte("1"))
+	deferReference(&u.Commands, "+1 fr")
 	err = sink.NewEncoder("shop").Resolve(t.Context(), failingReader{errRead}, &u)
 	if !errors.Is(err, errRead) {
 		t.Errorf("a read that failed: %v", err)

@@ -6,6 +6,7 @@
 //   - unit.go: Unit, and the Encoder that turns units into RESP
 //   - deferred.go: the resolvers of commands that need stored state to become bytes; stream_id.go
 //     and publish.go: one kind each
+//   - shared.go: a kind, too: the rows that yield the members of shared sets
 //   - state.go: keys and form of a pipeline's position hash, and its Phase
 //   - position.go: Position, which only the source of a pipeline understands
 //   - pieces.go: the other pieces of a pipeline's state and their checksums
@@ -22,6 +23,6 @@
 //
 // Package transform decides the commands of a row, and package pipelines where a unit ends.
 //
-// The package has three files more than most: each form in which a pipeline's data are stored has
+// The package has four files more than most: each form in which a pipeline's data are stored has
 // its own.
 package sink

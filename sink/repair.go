@@ -15,7 +15,8 @@ import (
 // expected value. It appends none if the sink holds that already, so that nothing is sent to
 // replicas and a key keeps its time to live. A value that is written gets its full time to live,
 // and a value that should expire and does not gets it, too. A row whose time of expiry has passed
-// is removed. If the key holds a value of another type, Repair returns a *KeyTypeError.
+// is removed. The command for a shared set is deferred, and becomes nothing if the sink holds the
+// row. If the key holds a value of another type, Repair returns a *KeyTypeError.
 func Repair(
 	ctx context.Context, r Reader, u *transform.Commands, e *transform.Expectation, x Expiry,
 ) (changed bool, err error) {
@@ -64,6 +65,12 @@ func repair(
 		if !isSame {
 			u.Append([]byte("HSET"), e.Key, e.Pairs[0], e.Pairs[1])
 		}
+	case e.Row != nil:
+		// The command becomes nothing if the sink holds both the member and the row.
+		u.Defer(&transform.Deferred{
+			Kind: transform.DeferredReference, Begins: true,
+			Key: e.Key, Member: e.Member, Row: e.Row,
+		})
 	case held == "set":
 		if isSame {
 			var reply resp.Reply

@@ -70,7 +70,36 @@ func TestBadMappings(t *testing.T) {
 		},
 		{
 			"no unique key: shared", `{write: [{set: names, member: "{name}"}]}`, "write[0]",
-			"shared: outputs of several rows are not available in this version",
+			"or set shared: true if several rows may yield one member",
+		},
+		{
+			"shared sorted set",
+			`{write: [{sorted_set: x, member: "{name}", score: id, shared: true}]}`, "write[0]",
+			"a sorted_set output cannot be shared: only the members of a set can",
+		},
+		{
+			"shared with a ttl",
+			`{write: [{set: x, member: "{name}", ttl: 1h, shared: true}]}`, "write[0]",
+			"a shared output cannot have ttl or expire_at",
+		},
+		{
+			"shared with a masked key",
+			`{columns: {mask: {id: redact}}, write: [{set: x, member: "{name}", shared: true}]}`,
+			"write[0]", "the texts of key columns of shop.users cannot be told apart",
+		},
+		{
+			"shared field", `{write: [{hash: x, field: "{name}", shared: true}]}`, "write[0]",
+			"a hash output cannot be shared",
+		},
+		{
+			"shared string", `{write: [{string: "x:{name}", value: "1", shared: true}]}`,
+			"write[0]", "a string output cannot be shared",
+		},
+		{
+			"shared with an excluded key",
+			`{columns: {exclude: [id]}, write: [{set: x, member: "{name}", shared: true}]}`,
+			"write[0]", "a shared output stores the key of each row beside the data: " +
+				"the column id is excluded",
 		},
 		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0]", "(a, b)"},
 		{
@@ -457,6 +486,24 @@ func TestConflicts(t *testing.T) {
 			`{shop.users: {write: [{set: all, member: "{id}"}]}, shop.orders: {write: [{set: ` +
 				`all, member: "{id}"}]}}`,
 			orders, `could equal "{id}" in it`,
+		},
+		{
+			"one shared set, equal members",
+			`"shop.*": {write: [{set: all, member: "{id}", shared: true}, {set: all, member: x, ` +
+				`shared: true}]}`,
+			orders, "",
+		},
+		{
+			"a shared set and one that is not",
+			`{shop.users: {write: [{set: all, member: "{id}", shared: true}]}, shop.orders: ` +
+				`{write: [{set: all, member: "o{id}"}]}}`,
+			orders, "only one of the two is shared; set shared: true for both",
+		},
+		{
+			"a shared set and a hash",
+			`{shop.users: {write: [{set: all, member: "{id}", shared: true}]}, shop.orders: ` +
+				`{write: [{hash: all, field: "{id}"}]}}`,
+			orders, "could equal the key",
 		},
 		{
 			"two kinds",

@@ -64,6 +64,10 @@ func BenchmarkAppend(b *testing.B) {
 			transform.FullRow, true,
 		},
 		{
+			"SharedSet", `"*.*": {write: [{set: states, member: "{status}", shared: true}]}`,
+			transform.FullRow, false,
+		},
+		{
 			"WhereAndAdd", `"*.*": {
 				where: 'status != "deleted" and total > 5', columns: {add: {gross: total * 1.19}}}`,
 			transform.FullRow, true,
@@ -96,7 +100,8 @@ func TestNoAllocation(t *testing.T) {
 		`"*.*": {}`,
 		`"*.*": {
 			where: 'status != "deleted" and total > 5',
-			write: [{json: "o:{id}"}, {set: "c:{customer_id|hex}", member: "{id}"}]}`,
+			write: [{json: "o:{id}"}, {set: "c:{customer_id|hex}", member: "{id}"},
+				{set: states, member: "{status}", shared: true}]}`,
 		`"*.*": {write: [
 			{hash: "o:{id}", ttl: 30d, ttl_jitter: 10%}, {json: "j:{id}", expire_at: created_at},
 			{hash: c, field: "{id}", ttl: 1h}, {set: s, member: "{id}", expire_at: id * 2}]}`,

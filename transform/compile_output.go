@@ -112,6 +112,12 @@ func (c *compiler) output(w *Output) (output, error) {
 	if o.member != nil {
 		o.locationColumns = o.member.Columns(o.locationColumns)
 	}
+	if w.Shared {
+		if err := c.share(&o, c.sharedOutputs()); err != nil {
+			return o, err
+		}
+		o.locationColumns = o.row.Columns(o.locationColumns)
+	}
 	o.locationColumns = sortColumns(o.locationColumns)
 	if o.key.StartsWith(reservedPrefix) {
 		o.checkReserved = true
@@ -120,10 +126,21 @@ func (c *compiler) output(w *Output) (output, error) {
 				"choose another prefix", w.Key, reservedPrefix)
 		}
 	}
-	if o.emitter != nil {
-		return o, nil // what it writes belongs to no row
+	if o.emitter != nil || o.row != nil {
+		return o, nil // what it writes belongs to no row, or to any number of rows
 	}
 	return o, c.unique(&o)
+}
+
+// sharedOutputs returns the number of shared outputs that were compiled.
+func (c *compiler) sharedOutputs() int {
+	n := 0
+	for i := range c.plan.outputs {
+		if c.plan.outputs[i].row != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // template compiles the template of a key, field or member.
@@ -175,8 +192,10 @@ func (c *compiler) unique(o *output) error {
 	if o.member != nil {
 		remedy = "; add it to one of them"
 	}
+	if o.kind == Set {
+		remedy += ", or set shared: true if several rows may yield one member"
+	}
 	return fmt.Errorf("the %s %s must contain a primary or unique NOT NULL key of %s, "+
-		"so that each row has its own: %s%s "+
-		"(shared: outputs of several rows are not available in this version)",
+		"so that each row has its own: %s%s",
 		where, what, c.table.FullName(), c.keyNames(), remedy)
 }

@@ -16,7 +16,8 @@ import (
 // Templates are compared by the texts that they can print: {id} of an integer prints digits, {name}
 // of a text prints anything. Outputs of one kind that write fields or members may share a key if
 // their fields or members cannot be equal. Outputs of one kind that acts once per change may share
-// a key: its entries belong to no row. A channel is no key.
+// a key: its entries belong to no row. A channel is no key. Shared outputs may
+// share keys and members.
 func Conflicts(plans []*Plan) error {
 	var all []ownedOutput
 	index := prefixIndex{byPrefix: make(map[string][]int)}
@@ -86,8 +87,21 @@ type ownedOutput struct {
 	table, fullName string
 }
 
-// collide reports whether two outputs could write the same key, field or member.
-func collide(a, b *output) bool {
+// Overlap reports whether two plans could write the same key, field or member. Unlike Conflicts, it
+// makes no exception for shared outputs.
+func Overlap(a, b *Plan) bool {
+	for i := range a.outputs {
+		for j := range b.outputs {
+			if coincide(&a.outputs[i], &b.outputs[j]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// coincide reports whether two outputs could write the same key, field or member.
+func coincide(a, b *output) bool {
 	switch {
 	case !template.Overlap(a.key, b.key):
 		return false
@@ -97,16 +111,24 @@ func collide(a, b *output) bool {
 	return !shareKey(a, b) || !sameKeyExpiry(a, b) || template.Overlap(a.member, b.member)
 }
 
+// collide reports whether coincide is a fault. The members of shared outputs may be equal.
+func collide(a, b *output) bool {
+	return !(a.row != nil && b.row != nil) && coincide(a, b)
+}
+
 // shareKey reports whether two outputs may write one key, because each row of theirs is a field or
 // member of the key.
 func shareKey(a, b *output) bool {
-	return a.kind == b.kind && a.member != nil && b.member != nil
+	return a.kind == b.kind && a.member != nil && b.member != nil &&
+		(a.row == nil) == (b.row == nil)
 }
 
 func conflictMessage(a, b ownedOutput) string {
 	what := fmt.Sprintf("the key %q of %s could equal the key %q of %s (%s)",
 		b.key.Source, b.fullName, a.key.Source, a.fullName, a.path)
 	switch {
+	case a.kind == b.kind && (a.row == nil) != (b.row == nil):
+		return what + ", and only one of the two is shared; set shared: true for both"
 	case shareKey(a.output, b.output) && !sameKeyExpiry(a.output, b.output):
 		return what + fmt.Sprintf(", and a key has one expiry, but the outputs have %s and %s; "+
 			"give both the same, or different keys",

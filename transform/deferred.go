@@ -17,6 +17,9 @@ const (
 	// DeferredPublish is the message Member to the channel Key about Row. Of several messages in a
 	// unit with the same channel and row, only the last is sent.
 	DeferredPublish
+	// DeferredReference makes Row refer to Member of the set Key, or cease to. The member is in the
+	// set while any row refers to it.
+	DeferredReference
 )
 
 // Deferred is a command that needs state stored in the sink to become bytes. A plan knows only the

@@ -18,9 +18,9 @@
 //   - conflicts.go: what is rejected because two outputs could write the same key.
 //   - change.go, plan.go, output.go: from a change to the outputs, and from an output to the
 //     location of a row. Each calls the next.
-//   - hash.go, shared_hash.go, json.go, string.go, set.go, sorted_set.go: the writer of each kind
-//     of output. list.go, stream.go, publish.go: the emitters of the kinds that act once per
-//     change. Both use fields.go for the fields of a row, and content.go for values.
+//   - hash.go, shared_hash.go, json.go, string.go, set.go, shared_set.go, sorted_set.go: the writer
+//     of each kind of output. list.go, stream.go, publish.go: the emitters of the kinds that act
+//     once per change. Both use fields.go for the fields of a row, and content.go for values.
 //   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved,
 //     and commands that need stored state to become bytes.
 //   - expiry.go, duration.go: when keys and fields expire.
@@ -40,6 +40,13 @@
 // once for each change, and keeps no value for a row, is an emitter instead of a writer. If the
 // commands of a row depend on state in the sink, append a Deferred command, and add its resolver to
 // package sink (deferred.go there).
+//
+// # Shared members
+//
+// Several rows may yield one member of a shared set, so that the location of a row there is key,
+// member and a text that identifies the row among those of all tables. The sink stores these texts
+// for each member: the rows themselves and never their number, so that a change may be applied
+// twice. Writing and removing a row are deferred commands (DeferredReference).
 //
 // # What a Plan guarantees
 //
@@ -79,7 +86,8 @@
 //
 //   - Outputs of kind set, sorted_set, or hash with a field may share keys with outputs of the same
 //     kind, of the same or another table, if their members or fields cannot be equal. Any other two
-//     outputs that could write the same key are a conflict.
+//     outputs that could write the same key are a conflict. Shared sets may share keys and members
+//     with each other, and with no other output.
 //
 //   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
 //
@@ -95,5 +103,5 @@
 //   - An output with a field has no expiry of its key: the field expires. The transform only keeps
 //     the times in the sorted set Mapping.FieldExpiry; the caller removes the fields that are due.
 //
-// Not implemented yet: members shared by rows, nested documents.
+// Not implemented yet: nested documents.
 package transform

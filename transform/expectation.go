@@ -25,6 +25,8 @@ type Expectation struct {
 	// Expiry is when the value expires. If the output has members, it is the expiry of the key that
 	// rows share; if the output has a field, it is the expiry of the field.
 	Expiry Expiry
+	// Row identifies the row among those that yield Member; nil if the output is not shared.
+	Row []byte
 	// hasField is set if Pairs is a field of a hash that rows share.
 	hasField bool
 }
@@ -34,7 +36,7 @@ func (e *Expectation) HasField() bool { return e.hasField }
 
 // Location returns the place of the expected value.
 func (e *Expectation) Location() Location {
-	at := Location{Output: e.Output, Key: e.Key, Member: e.Member}
+	at := Location{Output: e.Output, Key: e.Key, Member: e.Member, Row: e.Row}
 	if e.hasField {
 		at.Member = e.Pairs[0]
 	}
@@ -85,7 +87,7 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 		o.writer.expect(args, &e)
 		if o.expiry != nil {
 			at := e.Location()
-			e.Expiry, err = o.expiry.of(&p.scratch, r, location{at.Key, at.Member})
+			e.Expiry, err = o.expiry.of(&p.scratch, r, location{key: at.Key, member: at.Member})
 			if err != nil {
 				return p.rowError(r, o.path, err)
 			}
@@ -98,10 +100,10 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 }
 
 // expectReference makes a deferred command what it becomes in the end if the row exists: a command
-// whose first words are a name, the key and the member.
+// whose words are a name, the key, the member and the row.
 func expectReference(d *Deferred, out *Commands) error {
 	if d.Begins {
-		out.Append([]byte("REFER"), d.Key, d.Member)
+		out.Append([]byte("REFER"), d.Key, d.Member, d.Row)
 	}
 	return nil
 }
@@ -121,7 +123,7 @@ func (e *Expectation) AppendTo(dst []byte) []byte {
 	for _, b := range e.Pairs {
 		dst = appendBytes(dst, b)
 	}
-	for _, b := range [...][]byte{e.Value, e.Member, e.Score} {
+	for _, b := range [...][]byte{e.Value, e.Member, e.Score, e.Row} {
 		dst = appendBytes(dst, b)
 	}
 	return dst
@@ -162,6 +164,6 @@ func ParseExpectation(e *Expectation, b []byte) (rest []byte) {
 	for range number() {
 		e.Pairs = append(e.Pairs, text())
 	}
-	e.Value, e.Member, e.Score = text(), text(), text()
+	e.Value, e.Member, e.Score, e.Row = text(), text(), text(), text()
 	return b
 }

@@ -73,6 +73,15 @@ func indent(mode, commands string) string {
 }
 
 func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) string {
+	t.Helper()
+	return runChangeIn(t, p, line, m, resolveAlone)
+}
+
+// runChangeIn returns the commands of a change. resolve resolves the deferred ones.
+func runChangeIn(
+	t *testing.T, p *transform.Plan, line string, m transform.Mode,
+	resolve func(*transform.Deferred, *transform.Commands) error,
+) string {
 	var u transform.Commands
 	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:23")
 	if err != nil {
@@ -93,7 +102,7 @@ func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) s
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Resolve(resolveAlone); err != nil {
+	if err := u.Resolve(resolve); err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
@@ -107,7 +116,8 @@ func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) s
 	return out.String()
 }
 
-// resolveAlone resolves the deferred commands of a change as a sink without data does.
+// resolveAlone resolves the deferred commands of a change as a sink without data does. It prints
+// REFER if the row begins to yield a shared member, and UNREFER if the row ceases to.
 func resolveAlone(d *transform.Deferred, out *transform.Commands) error {
 	switch d.Kind {
 	case transform.DeferredStreamID:
@@ -115,6 +125,12 @@ func resolveAlone(d *transform.Deferred, out *transform.Commands) error {
 		out.Count++
 	case transform.DeferredPublish:
 		out.Append([]byte("PUBLISH"), d.Key, d.Member)
+	case transform.DeferredReference:
+		verb := "UNREFER"
+		if d.Begins {
+			verb = "REFER"
+		}
+		out.Append([]byte(verb), d.Key, d.Member, d.Row)
 	}
 	return nil
 }

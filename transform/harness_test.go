@@ -252,6 +252,8 @@ func parseOutput(t testing.TB, o *transform.Output, key string, value any) {
 		}
 	case "snapshot":
 		o.Snapshot = value.(bool)
+	case "shared":
+		o.Shared = value.(bool)
 	case "when_null":
 		if err := transform.CommonSettings()[0].Set(o, value.(string)); err != nil {
 			t.Fatal(err)

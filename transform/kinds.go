@@ -23,6 +23,8 @@ type Kind struct {
 
 	// validate checks what the settings alone do not show; nil accepts everything.
 	validate func(w *Output) error
+	// canBeShared is set if the outputs of the kind accept the setting shared.
+	canBeShared bool
 	// compile fills in the member, the writer and the columns of the content of an output.
 	compile func(c *compiler, w *Output, o *output) error
 }
@@ -49,7 +51,7 @@ var kinds = []Kind{
 	{
 		Number: Set, Keyword: "set", RedisType: "set",
 		Settings: withExpiry(textSetting("member", Template, true, memberOf)),
-		compile:  compileSet,
+		compile:  compileSet, canBeShared: true,
 	},
 	{
 		Number: SortedSet, Keyword: "sorted_set", RedisType: "zset",
@@ -105,6 +107,16 @@ var commonSettings = []Setting{
 			}
 			return nil
 		},
+	},
+	{
+		Name: "shared", Form: Boolean,
+		get: func(w *Output) string {
+			if w.Shared {
+				return "true"
+			}
+			return ""
+		},
+		set: func(w *Output, text string) error { w.Shared = text == "true"; return nil },
 	},
 }
 
@@ -296,6 +308,14 @@ func (k *Kind) validateSettings(w *Output) error {
 		case own != nil && own.Required && !given:
 			faults = append(faults, fmt.Errorf("a %s output needs %s", k.Keyword, s.Name))
 		}
+	}
+	if w.Shared && !k.canBeShared {
+		faults = append(faults, fmt.Errorf("a %s output cannot be shared: only the members of a "+
+			"set can, because rows could disagree about a value or a score", k.Keyword))
+	}
+	if w.Shared && (w.TTL > 0 || w.ExpireAt != "") {
+		faults = append(faults, errors.New("a shared output cannot have ttl or expire_at: the "+
+			"members would expire while rows still yield them; remove one of the settings"))
 	}
 	if k.validate != nil {
 		faults = append(faults, k.validate(w))

@@ -19,6 +19,9 @@ type Location struct {
 	// Key is the key. Member is the row's field or member in a key that rows share; nil if the
 	// row owns the key.
 	Key, Member []byte
+	// Row identifies the row among those that yield Member; nil if the output is not shared. An
+	// empty text stands for a member without rows.
+	Row []byte
 }
 
 // Outputs returns the number of outputs.
@@ -69,12 +72,22 @@ func (p *Plan) OwnsMember(output int, member []byte) bool {
 	return p.outputs[output].member.Match(member)
 }
 
+// IsShared reports whether several rows may yield one member of an output.
+func (p *Plan) IsShared(output int) bool { return p.outputs[output].row != nil }
+
+// OwnsRow reports whether a text identifies a row of a shared output: one of its table.
+func (p *Plan) OwnsRow(output int, row []byte) bool { return p.outputs[output].row.Match(row) }
+
 // LocationColumns returns for each output the columns that its locations determine.
 func (p *Plan) LocationColumns() [][]int {
 	all := make([][]int, len(p.outputs))
 	for i := range p.outputs {
 		o := &p.outputs[i]
 		if o.emitter != nil {
+			continue
+		}
+		if o.row != nil {
+			all[i], _, _ = o.row.Determines()
 			continue
 		}
 		all[i], _, _ = o.key.Determines()
@@ -101,6 +114,9 @@ func (p *Plan) IsLocatedBy(output int, columns []int) bool {
 // key of the table. ok is false if no row of the table can be written there.
 func (p *Plan) Values(at Location) (columns []template.ColumnText, ok bool) {
 	o := &p.outputs[at.Output]
+	if o.row != nil {
+		return o.row.Parse(at.Row)
+	}
 	columns, ok = o.key.Parse(at.Key)
 	if !ok || o.member == nil {
 		return columns, ok
@@ -122,13 +138,30 @@ func (p *Plan) Locations(r *binlog.Row, visit func(Location)) error {
 			return p.rowError(r, o.path, err)
 		}
 		if at.present {
-			visit(Location{Output: i, Key: at.key, Member: at.member})
+			visit(Location{Output: i, Key: at.key, Member: at.member, Row: at.row})
 		}
 	}
 	return nil
 }
 
+// Inherit appends the commands that let the rows of p's table have what a shared output of another
+// plan has at a location. It is for a table that was renamed to that of p. The key columns of p may
+// be others; then some references are of no row, which the table's next job removes.
+func (p *Plan) Inherit(u *Commands, from *Plan, at Location) {
+	prefix := len(from.outputs[at.Output].row.Prefix())
+	for i := range p.outputs {
+		o := &p.outputs[i]
+		if o.row == nil || !p.OwnsKey(i, at.Key) || !p.OwnsMember(i, at.Member) {
+			continue
+		}
+		row := append([]byte(o.row.Prefix()), at.Row[prefix:]...)
+		if o.row.Match(row) {
+			refer(u, location{at.Key, at.Member, row}, true)
+		}
+	}
+}
+
 // Remove appends the command that removes what is at a location.
 func (p *Plan) Remove(u *Commands, at Location) {
-	p.outputs[at.Output].remove(u, &p.scratch, nil, location{at.Key, at.Member})
+	p.outputs[at.Output].remove(u, &p.scratch, nil, location{at.Key, at.Member, at.Row})
 }

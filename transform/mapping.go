@@ -201,6 +201,9 @@ type Output struct {
 	TTLJitter Percent  `json:"TtlJitter"`
 	// ExpireAt is when the key, or Field, expires: the name of a column, or an expression.
 	ExpireAt string
+	// Shared means that several rows may yield one member of a set. The member is in the set while
+	// any of them does.
+	Shared bool
 	// Path and Line are the YAML path and the line of the output: tables."shop.users".write[1].
 	Path string
 	Line int

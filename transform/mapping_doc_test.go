@@ -94,6 +94,13 @@ func runExample(t *testing.T, mapping, table, changes string) string {
 		t.Errorf("%v\n%s", err, mapping)
 	}
 	var out strings.Builder
+	rows := make(map[string]map[string]bool) // by shared member
+	resolve := func(d *transform.Deferred, out *transform.Commands) error {
+		if d.Kind != transform.DeferredReference {
+			return resolveAlone(d, out)
+		}
+		return resolveShared(rows, d, out)
+	}
 	for line := range strings.SplitSeq(changes, "\n") {
 		change, ok := strings.CutPrefix(line, "# ")
 		if !ok {
@@ -101,8 +108,32 @@ func runExample(t *testing.T, mapping, table, changes string) string {
 		}
 		out.WriteString(line + "\n")
 		if p != nil {
-			out.WriteString(runChange(t, p, change, transform.Delta))
+			out.WriteString(runChangeIn(t, p, change, transform.Delta, resolve))
 		}
 	}
 	return out.String()
+}
+
+// resolveShared resolves a deferred command as a sink does, without the hidden keys. rows holds the
+// rows that yield a member.
+func resolveShared(
+	rows map[string]map[string]bool, d *transform.Deferred, out *transform.Commands,
+) error {
+	member := string(d.Key) + " " + string(d.Member)
+	if rows[member] == nil {
+		rows[member] = make(map[string]bool)
+	}
+	before := len(rows[member])
+	if d.Begins {
+		rows[member][string(d.Row)] = true
+	} else {
+		delete(rows[member], string(d.Row))
+	}
+	switch after := len(rows[member]); {
+	case before == 0 && after > 0:
+		out.Append([]byte("SADD"), d.Key, d.Member)
+	case before > 0 && after == 0:
+		out.Append([]byte("SREM"), d.Key, d.Member)
+	}
+	return nil
 }

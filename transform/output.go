@@ -32,7 +32,7 @@ type writer interface {
 	// only the location is known.
 	remove(u *Commands, s *scratch, r *binlog.Row, at location)
 	// expect fills in what the sink must hold of an inserted row. args are the words of the first
-	// command that put appends for the row. A deferred command has a name, its key and its member.
+	// command that put appends for the row. A deferred command has a name, its key, its member and its row.
 	expect(args [][]byte, e *Expectation)
 }
 
@@ -61,10 +61,13 @@ type output struct {
 	// key is the key's template. member is the template of a shared hash's field, or of the member
 	// of a set or sorted set; nil means that the row owns its key.
 	key, member *template.Template
-	view        *columns.View       // through which the columns of the location are read
-	score       *expression.Program // of a sorted set
-	expiry      *expiry             // nil if keys and fields do not expire
-	// locationColumns are the columns of key and member.
+	// row is the template of the text that identifies a row among those that yield one member; nil
+	// if the output is not shared.
+	row    *template.Template
+	view   *columns.View       // through which the columns of the location are read
+	score  *expression.Program // of a sorted set
+	expiry *expiry             // nil if keys and fields do not expire
+	// locationColumns are the columns of key, member and row.
 	locationColumns []int
 	// writesContent is set if the commands contain the values of most columns.
 	writesContent bool
@@ -72,13 +75,15 @@ type output struct {
 	checkReserved bool
 }
 
-// location is where an output writes a row. member is nil if the row owns the key.
+// location is where an output writes a row. member is nil if the row owns the key. row identifies
+// the row among those that yield the member; nil if the output is not shared.
 type location struct {
-	key, member []byte
+	key, member, row []byte
 }
 
 func (l location) equal(o location) bool {
-	return bytes.Equal(l.key, o.key) && bytes.Equal(l.member, o.member)
+	return bytes.Equal(l.key, o.key) && bytes.Equal(l.member, o.member) &&
+		bytes.Equal(l.row, o.row)
 }
 
 // image is one side of a change as an output sees it.
@@ -90,11 +95,14 @@ type image struct {
 }
 
 // append appends the commands that a change makes of this output: first those that remove the old
-// row, then those that write the new one.
+// row, then those that write the new one. In a shared output the new row comes first, so that a
+// member which both rows yield stays.
 func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 	switch {
 	case o.emitter != nil:
 		return o.emit(u, s, ch)
+	case ch.mode == Replace && o.row != nil:
+		return o.replaceShared(u, s, ch)
 	case ch.mode == Replace:
 		return o.replace(u, s, ch)
 	}
@@ -112,7 +120,11 @@ func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 		}
 	}
 	moved := oldImage.present && newImage.present && !oldImage.equal(newImage.location)
-	if oldImage.present && (!newImage.present || moved) {
+	leaves := oldImage.present && (!newImage.present || moved)
+	if leaves && o.row != nil {
+		return o.moveShared(u, s, ch, &oldImage, &newImage)
+	}
+	if leaves {
 		o.remove(u, s, ch.old, oldImage.location)
 	}
 	mayExist := ch.mode == FullRow || oldImage.present && !moved
@@ -141,7 +153,7 @@ func (o *output) replace(u *Commands, s *scratch, ch *rowChange) error {
 			continue
 		}
 		o.remove(u, s, r, at.location)
-		removed = location{bytes.Clone(at.key), bytes.Clone(at.member)}
+		removed = location{key: bytes.Clone(at.key), member: bytes.Clone(at.member)}
 	}
 	if ch.new == nil {
 		return nil
@@ -235,8 +247,8 @@ func (o *output) locateOld(s *scratch, r *binlog.Row, i *image) error {
 		return nil
 	}
 	err := o.locate(&s.oldLocation, r, &i.location)
-	if errors.Is(err, errTooLong) || errors.As(err, new(*template.FilterError)) ||
-		errors.As(err, new(*columns.TooLongError)) {
+	if err != nil && (errors.Is(err, errTooLong) || errors.As(err, new(*template.FilterError)) ||
+		errors.As(err, new(*columns.TooLongError))) {
 		return nil
 	}
 	i.present = !o.isReserved(i.key)
@@ -260,14 +272,22 @@ func (o *output) isReserved(key []byte) bool {
 // locate renders the location of row r into buf. The location is valid until buf's next use.
 func (o *output) locate(buf *[]byte, r *binlog.Row, at *location) error {
 	b, err := o.key.Append((*buf)[:0], r)
-	n := len(b)
+	keyEnd := len(b)
 	if err == nil && o.member != nil {
 		b, err = o.member.Append(b, r)
-		at.member = b[n:]
 	}
-	at.key = b[:n]
+	memberEnd := len(b)
+	if err == nil && o.row != nil {
+		b, err = o.row.Append(b, r)
+		at.row = b[memberEnd:]
+	}
+	at.key = b[:keyEnd:keyEnd]
+	if o.member != nil {
+		at.member = b[keyEnd:memberEnd:memberEnd]
+	}
 	*buf = b
-	if len(at.key) > resp.MaxBulk || len(at.member) > resp.MaxBulk {
+	if len(at.key) > resp.MaxBulk || len(at.member) > resp.MaxBulk ||
+		o.row != nil && len(b) > resp.MaxBulk-maxReferenceOverhead {
 		return cmp.Or(err, errTooLong)
 	}
 	return err

@@ -7,6 +7,9 @@ type setWriter struct{}
 
 func compileSet(c *compiler, w *Output, o *output) (err error) {
 	o.writer = setWriter{}
+	if w.Shared {
+		o.writer = sharedSetWriter{}
+	}
 	o.member, err = c.template(w.Member)
 	return err
 }

@@ -218,6 +218,14 @@ func TestParseFaults(t *testing.T) {
 			"too_long: has no effect without max_bytes",
 		},
 		{
+			"shared hash", `"shop.*": {}`, `"shop.*": {write: [{hash: h, field: f, shared: true}]}`,
+			"write[0]: a hash output cannot be shared",
+		},
+		{
+			"shared is no word", `"shop.*": {}`,
+			`"shop.*": {write: [{set: s, member: m, shared: rows}]}`, "write[0].shared: ",
+		},
+		{
 			"bad policy", `"shop.*": {}`, `"shop.*": {on_truncate: remove}`,
 			"want delete, ignore, stop",
 		},

@@ -173,7 +173,7 @@ func readSetting(v value, setting transform.Setting, o *transform.Output) {
 
 // laterSettings are documented keys of outputs that may not be implemented yet.
 var laterSettings = []string{
-	"ttl", "ttl_jitter", "expire_at", "shared", "nest", "lookup", "json_native",
+	"ttl", "ttl_jitter", "expire_at", "nest", "lookup", "json_native",
 }
 
 // notYetSettings returns the keys of laterSettings that transform does not have.

@@ -44,6 +44,8 @@ type Writer interface {
 	Sink() sink.Reader
 	// Expiry returns the time of Now, and where the expiry of fields is stored.
 	Expiry() sink.Expiry
+	// Pipeline returns the pipeline's name, under which the sink stores the rows of shared sets.
+	Pipeline() string
 }
 
 // Tables records what becomes of tables.

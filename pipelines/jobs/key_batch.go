@@ -315,7 +315,7 @@ func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[strin
 			if !written[string(appendLocation(nil, at))] {
 				stale = append(stale, transform.Location{
 					Output: at.Output, Key: append([]byte(nil), at.Key...),
-					Member: cloneMember(at.Member),
+					Member: cloneText(at.Member), Row: cloneText(at.Row),
 				})
 			}
 		})
@@ -336,12 +336,12 @@ func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[strin
 	return nil
 }
 
-// cloneMember copies a member. nil means that there is no member, and stays nil.
-func cloneMember(member []byte) []byte {
-	if member == nil {
+// cloneText copies a text of a location. nil means that there is none, and stays nil.
+func cloneText(text []byte) []byte {
+	if text == nil {
 		return nil
 	}
-	return append([]byte{}, member...)
+	return append([]byte{}, text...)
 }
 
 // finish removes the blocks of the batch. Keys that were not looked up are stored as the first

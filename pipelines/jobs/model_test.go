@@ -35,7 +35,8 @@ const loose = `
 db.*: {}
 db.t: {key_columns: [a, b]}`
 
-// modelTables has outputs of every kind. The tables share the keys all and by:{x}.
+// modelTables has outputs of every kind. The tables share the keys all and by:{x}, and the members
+// of xs.
 func modelTables(where string) string {
 	return `
 db.t:
@@ -62,6 +63,17 @@ db.t:
       member: "{b}:{a}"
       score: x
       when_null: skip
+    - set: xs
+      member: "{x}"
+      shared: true
+      when_null: skip
+    - set: xs
+      member: "{a}"
+      shared: true
+    - set: notes:{x}
+      member: "{note}"
+      shared: true
+      when_null: skip
 db.o:
   write:
     - hash: o:{id}
@@ -70,6 +82,10 @@ db.o:
       value: "{x}"
     - set: by:{x}
       member: "o{id}"
+      when_null: skip
+    - set: xs
+      member: "{x}"
+      shared: true
       when_null: skip`
 }
 
@@ -160,6 +176,9 @@ func (w *world) fill(unfiltered string, isInitial bool) (foreign [][]string) {
 			w.execute("DEL", ofRow)
 			w.execute("SET", ofRow, anotherType)
 		}
+	}
+	if !isInitial && old.Outputs() > 1 { // a member of a shared set that no row yields
+		w.execute("SADD", "xs", "77")
 	}
 	prefix := old.KeyPrefix(0)
 	foreign = [][]string{

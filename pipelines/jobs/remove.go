@@ -18,6 +18,9 @@ type Removal struct {
 	Plan *transform.Plan
 	// Present holds plans whose keys and members are not removed.
 	Present []*transform.Plan
+	// Heirs holds the plans of the tables to whose names the table may have been renamed. In shared
+	// sets, their rows take the place of the removed ones.
+	Heirs []*transform.Plan
 	// Limit is the approximate number of keys and members that one unit removes.
 	Limit int
 	// Report is called with the number of keys and members removed so far; nil is not called.
@@ -29,7 +32,8 @@ type Removal struct {
 // the pipeline.
 func (o Removal) Run(ctx context.Context, w Writer) (int, error) {
 	r := removal{
-		w: w, plan: o.Plan, limit: o.Limit, present: o.Present, report: o.Report,
+		w: w, plan: o.Plan, limit: o.Limit, present: o.Present, heirs: o.Heirs,
+		report: o.Report,
 	}
 	return r.run(ctx)
 }
@@ -53,6 +57,7 @@ type removal struct {
 	w       Writer
 	plan    *transform.Plan
 	present []*transform.Plan // their keys and members stay
+	heirs   []*transform.Plan
 	limit   int
 	output  int
 	removed int
@@ -89,6 +94,8 @@ func (r *removal) removeOutput(ctx context.Context) error {
 func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	ownsAll := true
 	switch {
+	case r.plan.IsShared(r.output):
+		return r.removeReferences(ctx, key)
 	case !r.plan.HasMembers(r.output):
 		if r.isPresent(key, nil) {
 			return nil

@@ -10,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/replication/resp"
+	"rowfall/sink"
 	"rowfall/sink/sinktest"
 	"rowfall/transform"
 )
@@ -32,14 +33,17 @@ func insert(
 	t *testing.T, m *sinktest.Memory, p *transform.Plan, rows ...[][]byte,
 ) {
 	t.Helper()
-	var u transform.Commands
+	var u sink.Unit
 	for _, cells := range rows {
 		c := binlog.Change{Table: p.Table(), Op: binlog.Insert, After: row(p.Table(), cells)}
-		if err := p.Append(&u, &c, transform.FullRow, transform.Origin{}); err != nil {
+		if err := p.Append(&u.Commands, &c, transform.FullRow, transform.Origin{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for rest := u.Bytes; len(rest) > 0; {
+	if err := sink.NewEncoder("shop").Resolve(t.Context(), m, &u); err != nil {
+		t.Fatal(err)
+	}
+	for rest := u.Commands.Bytes; len(rest) > 0; {
 		_, n, err := resp.ParseCommand(rest, nil)
 		if err == nil {
 			err = m.Execute(rest[:n])
@@ -51,7 +55,8 @@ func insert(
 	}
 }
 
-// dump returns everything that a sink holds, a line for each key.
+// dump returns everything that a sink holds, a line for each key, and for each member of a shared
+// set the rows that yield it.
 func dump(t *testing.T, m *sinktest.Memory) string {
 	t.Helper()
 	read := func(command ...string) resp.Reply {
@@ -101,6 +106,16 @@ func dump(t *testing.T, m *sinktest.Memory) string {
 		}
 		slices.Sort(content)
 		fmt.Fprintf(&b, "%q %s %s\n", key, kind, strings.Join(content, " "))
+		for _, member := range content {
+			text, _ := strconv.Unquote(member)
+			references := sink.ReferencesKey("shop", []byte(key), []byte(text))
+			if content = nil; kind == "set" {
+				texts(1, read("SMEMBERS", references))
+			}
+			if slices.Sort(content); len(content) > 0 {
+				fmt.Fprintf(&b, "%q %s of %s\n", key, strings.Join(content, " "), member)
+			}
+		}
 	}
 	return b.String()
 }

@@ -41,6 +41,10 @@ type sweepCursor struct {
 	// within the first.
 	found   [][]byte
 	members string
+	// foundMembers are members of the first key whose rows are not scanned yet, if the output is
+	// shared. rows is the cursor within the first.
+	foundMembers [][]byte
+	rows         string
 	// count is the number of elements of the next scan; 0 at the beginning.
 	count int
 	// checked and stale count the locations of the output so far, and those that no row writes.
@@ -48,7 +52,9 @@ type sweepCursor struct {
 }
 
 // isAtEnd reports whether every key and member was scanned.
-func (c *sweepCursor) isAtEnd() bool { return c.keysEnded && len(c.found) == 0 }
+func (c *sweepCursor) isAtEnd() bool {
+	return c.keysEnded && len(c.found) == 0 && len(c.foundMembers) == 0
+}
 
 // adjustCount adapts the size of the next scan to the bytes that the last one has found.
 func (c *sweepCursor) adjustCount(size int) {
@@ -110,9 +116,12 @@ func (e *Engine) nextSweep(ctx context.Context, t *Table, ofKeys bool) (*sweep, 
 		if c.isAtEnd() || len(s.locations) >= e.sweepLocations || s.size >= sweepBytes {
 			break
 		}
-		if len(c.found) > 0 {
+		switch {
+		case len(c.foundMembers) > 0:
+			err = s.scanReferences(ctx, e.host, t)
+		case len(c.found) > 0:
 			err = s.scanMembers(ctx, e.host.Sink(), t)
-		} else {
+		default:
 			err = s.scanKeys(ctx, e.host.Sink(), t)
 		}
 		if err != nil {
@@ -160,20 +169,30 @@ func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error 
 	next, err := sink.ScanMembers(ctx, r, t.Plan.OutputKind(s.output), key, c.members,
 		c.count, func(member []byte) {
 			size += len(member)
-			if t.Plan.OwnsMember(s.output, member) {
-				s.add(t, transform.Location{
-					Output: s.output, Key: key, Member: append([]byte{}, member...),
-				})
+			if !t.Plan.OwnsMember(s.output, member) {
+				return
+			}
+			member = append([]byte{}, member...)
+			if t.Plan.IsShared(s.output) {
+				c.foundMembers = append(c.foundMembers, member)
+			} else {
+				s.add(t, transform.Location{Output: s.output, Key: key, Member: member})
 			}
 		})
 	if err != nil {
 		return err
 	}
-	if c.members = next; next == "0" {
-		c.found, c.members = c.found[1:], ""
-	}
+	c.members = next
+	c.endKey()
 	c.adjustCount(size)
 	return nil
+}
+
+// endKey continues with the next key, if the members of the first and their rows are scanned.
+func (c *sweepCursor) endKey() {
+	if c.members == "0" && len(c.foundMembers) == 0 {
+		c.found, c.members = c.found[1:], ""
+	}
 }
 
 // add adds a location, unless the scan has returned it before, or the sweep is that of a keys job
@@ -188,7 +207,7 @@ func (s *sweep) add(t *Table, at transform.Location) {
 	}
 	s.index[string(s.loopText)] = len(s.locations)
 	s.locations = append(s.locations, at)
-	s.size += len(at.Key) + len(at.Member)
+	s.size += len(at.Key) + len(at.Member) + len(at.Row)
 }
 
 // run looks the rows of the locations up.
@@ -399,7 +418,9 @@ func (s *sweep) endJob(e *Engine) {
 func appendLocation(dst []byte, at transform.Location) []byte {
 	dst = binary.AppendUvarint(dst, uint64(at.Output))
 	dst = binary.AppendUvarint(dst, uint64(len(at.Key)))
-	return append(append(dst, at.Key...), at.Member...)
+	dst = append(dst, at.Key...)
+	dst = binary.AppendUvarint(dst, uint64(len(at.Member)))
+	return append(append(dst, at.Member...), at.Row...)
 }
 
 // UnreadableError means that a job cannot read a table's rows, or cannot look up the rows of its

@@ -426,6 +426,9 @@ func (w *world) Expiry() sink.Expiry {
 	return sink.Expiry{Now: w.Now(), FieldsKey: []byte(sink.FieldExpiryKey("shop"))}
 }
 
+// Pipeline implements Writer.
+func (w *world) Pipeline() string { return "shop" }
+
 // SaveJob implements Tables.
 func (w *world) SaveJob(t *Table) error {
 	if w.tables[t.Name] != t {

@@ -59,6 +59,8 @@ func TestFingerprint(t *testing.T) {
 		{"an expression", "first + last", "last + first", false},
 		{"a key", "user:{id}", "users:{id}", false},
 		{"a kind", "hash: user", "json: user", false},
+		{"shared", "member: \"{id}\"", "member: \"{id}\"\n        shared: true", false},
+		{"not shared", "member: \"{id}\"", "member: \"{id}\"\n        shared: false", true},
 		{"a NULL's policy", "member: \"{id}\"", "member: \"{id}\"\n        when_null: skip", false},
 		{"a time to live", "member: \"{id}\"", "member: \"{id}\"\n        ttl: 30d", false},
 		{"a time of expiry", "member: \"{id}\"", "member: \"{id}\"\n        expire_at: d", false},
