@@ -127,8 +127,8 @@ func (l *loop) findDeleted() error {
 	return nil
 }
 
-// RowsGone implements jobs.Host. Does a scan of the table still look for rows that foreign keys have
-// deleted? Such a row may be among those that the keys job removes now, for example because a run
+// RowsGone implements jobs.Host. Does a scan of the table still look for rows that foreign keys
+// have deleted? Such a row may be among those that the keys job removes now, for example because a run
 // ended within the scan. Then the scan does not find the row, so the tables that refer to it get
 // its key here.
 func (l *loop) RowsGone(table *jobs.Table, keys []jobs.Key) error {

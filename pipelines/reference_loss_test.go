@@ -102,8 +102,10 @@ func TestReferenceScansOfCycle(t *testing.T) {
 	first, second := source.tables[0], source.tables[1]
 	commit := &binlog.Event{Kind: binlog.Commit, Time: 1000}
 	play(t, l, source,
-		rowsEvent(t, first, binlog.Insert, [2]uint32{1, 0}, [2]uint32{2, 5}, [2]uint32{3, 9}), commit,
-		rowsEvent(t, second, binlog.Insert, [2]uint32{5, 0}, [2]uint32{6, 1}, [2]uint32{9, 9}), commit,
+		rowsEvent(t, first, binlog.Insert, [2]uint32{1, 0}, [2]uint32{2, 5}, [2]uint32{3, 9}),
+		commit,
+		rowsEvent(t, second, binlog.Insert, [2]uint32{5, 0}, [2]uint32{6, 1}, [2]uint32{9, 9}),
+		commit,
 		rowsEvent(t, first, binlog.Delete, [2]uint32{1, 0}), commit,
 		rowsEvent(t, second, binlog.Delete, [2]uint32{5, 0}), commit)
 	cascadePause = 0

@@ -10,8 +10,8 @@ import (
 )
 
 // removeKeys removes what a plan has written and no plan of present can write. In shared sets, rows
-// of heirs take the place of its rows. The stream waits meanwhile, which shows as a hold. removeKeys
-// returns the number of commands.
+// of heirs take the place of its rows. The stream waits meanwhile, which shows as a hold.
+// removeKeys returns the number of commands.
 func (l *loop) removeKeys(
 	ctx context.Context, p *transform.Plan, present, heirs []*transform.Plan, reason string,
 ) (int, error) {

@@ -49,7 +49,7 @@ func TestCancelStoppedMakesGap(t *testing.T) {
 		gaps.Open[0].To != "log:7" {
 		t.Errorf("the gaps are %+v, %v", gaps, err)
 	}
-	if !strings.Contains(state.Progress.Gaps, `"to":"log:7"`) ||
+	if !strings.Contains(state.Gaps, `"to":"log:7"`) ||
 		state.Rebuilding != `["shop.t"]` || fmt.Sprint(state.Position) != before {
 		t.Errorf("the progress is %+v", state.Progress)
 	}

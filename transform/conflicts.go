@@ -113,7 +113,7 @@ func coincide(a, b *output) bool {
 
 // collide reports whether coincide is a fault. The members of shared outputs may be equal.
 func collide(a, b *output) bool {
-	return !(a.row != nil && b.row != nil) && coincide(a, b)
+	return (a.row == nil || b.row == nil) && coincide(a, b)
 }
 
 // shareKey reports whether two outputs may write one key, because each row of theirs is a field or

@@ -3,8 +3,12 @@ package transform
 import (
 	"strings"
 
+	"rowfall/replication/resp"
 	"rowfall/transform/columns"
 )
+
+// MaxValueBytes is the largest length of a value, in bytes: the limit of Redis.
+const MaxValueBytes = resp.MaxBulk
 
 // Mapping is the tables section of a pipeline file.
 //

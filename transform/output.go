@@ -32,7 +32,8 @@ type writer interface {
 	// only the location is known.
 	remove(u *Commands, s *scratch, r *binlog.Row, at location)
 	// expect fills in what the sink must hold of an inserted row. args are the words of the first
-	// command that put appends for the row. A deferred command has a name, its key, its member and its row.
+	// command that put appends for the row. The words of a deferred command are a name, its key,
+	// its member and its row.
 	expect(args [][]byte, e *Expectation)
 }
 

@@ -70,7 +70,7 @@ func (o *output) replaceShared(u *Commands, s *scratch, ch *rowChange) error {
 		if err := o.locateOld(s, r, &at); err != nil {
 			return err
 		}
-		if at.present && !(newImage.present && newImage.equal(at.location)) {
+		if at.present && (!newImage.present || !newImage.equal(at.location)) {
 			o.writer.remove(u, s, r, at.location)
 		}
 	}

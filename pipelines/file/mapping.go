@@ -7,7 +7,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"rowfall/replication/resp"
 	"rowfall/transform"
 )
 
@@ -70,7 +69,7 @@ func readRule(v value, pattern string) transform.TableRule {
 		}
 		var bytes int64
 		withLine("columns.max_bytes."+name, limits.get(name)).
-			read(size{p: &bytes, positive: true, most: resp.MaxBulk})
+			read(size{p: &bytes, positive: true, most: transform.MaxValueBytes})
 		r.Columns.MaxBytes[name] = int(bytes)
 	}
 	tooLong := columns.get("too_long")

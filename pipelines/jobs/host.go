@@ -61,8 +61,8 @@ type Tables interface {
 	// IsFormer reports whether a key that holds a value of type held was written by an output of a
 	// former definition of a table. Then the key may be removed.
 	IsFormer(key []byte, held string) bool
-	// RowsGone is called before a keys job removes rows from the sink that the source does not have.
-	// What it puts into the unit is applied before or with the removal.
+	// RowsGone is called before a keys job removes rows from the sink that the source does not
+	// have. What it puts into the unit is applied before or with the removal.
 	RowsGone(t *Table, keys []Key) error
 	// Report records how many rows all jobs have read, and will have read in the end.
 	Report(rows, expected int64)
