@@ -104,8 +104,8 @@ func (r *resolution) member(set string, member []byte) (*stagedSet, bool, error)
 		if err != nil {
 			return s, false, err
 		}
-		// A key of another type has no members: either the unit removes the key before this command,
-		// or the unit fails.
+		// A key of another type has no members: either the unit removes the key before this
+		// command, or the unit fails.
 		if held == "set" {
 			reply, err := r.read("SCARD", []byte(set))
 			if err != nil {

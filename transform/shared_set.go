@@ -11,8 +11,8 @@ import (
 // that holds the references to the member.
 const maxReferenceOverhead = 1 << 10
 
-// sharedSetWriter writes a row as a reference to a member of a set. Other rows may refer to the same
-// member, so only the sink knows whether the member comes or goes.
+// sharedSetWriter writes a row as a reference to a member of a set. Other rows may refer to the
+// same member, so only the sink knows whether the member comes or goes.
 type sharedSetWriter struct{}
 
 func (sharedSetWriter) put(

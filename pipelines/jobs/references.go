@@ -7,8 +7,8 @@ import (
 	"rowfall/transform"
 )
 
-// The sink stores for each member of a shared set which rows yield the member. A location of such an
-// output is one of these rows. Jobs and removals find them by the members of the set.
+// The sink stores for each member of a shared set which rows yield the member. A location of such
+// an output is one of these rows. Jobs and removals find them by the members of the set.
 
 // scanReferences scans some rows of the members of a shared set that were found. The rows of other
 // tables are left out.
@@ -47,8 +47,8 @@ func (s *sweep) scanReferences(ctx context.Context, w Writer, t *Table) error {
 	return nil
 }
 
-// removeReferences removes the rows of the table from the members of a shared set, and with its last
-// row a member. The rows of other tables stay.
+// removeReferences removes the rows of the table from the members of a shared set, and with its
+// last row a member. The rows of other tables stay.
 func (r *removal) removeReferences(ctx context.Context, key []byte) error {
 	return r.scanMembers(ctx, key, func(members [][]byte, _ bool) (bool, error) {
 		for _, member := range members {
