@@ -128,9 +128,9 @@ func (l *loop) findDeleted() error {
 }
 
 // RowsGone implements jobs.Host. Does a scan of the table still look for rows that foreign keys
-// have deleted? Such a row may be among those that the keys job removes now, for example because a run
-// ended within the scan. Then the scan does not find the row, so the tables that refer to it get
-// its key here.
+// have deleted? Such a row may be among those that the keys job removes now, for example because a
+// run ended within the scan. Then the scan does not find the row, so the tables that refer to it
+// get its key here.
 func (l *loop) RowsGone(table *jobs.Table, keys []jobs.Key) error {
 	t := l.mapped(table)
 	if t == nil || len(t.Job.References) == 0 || len(keys) == 0 {

@@ -8,8 +8,9 @@ import (
 	"rowfall/transform"
 )
 
-// ReferencesKey returns the key of the set that holds the rows which yield a member of a shared set.
-// The length of the key stands before it, so that no two pairs of key and member have one name.
+// ReferencesKey returns the key of the set that holds the rows which yield a member of a shared
+// set. The length of the key stands before it, so that no two pairs of key and member have one
+// name.
 func ReferencesKey(pipeline string, key, member []byte) string {
 	name := append([]byte(HiddenPrefix), pipeline...)
 	name = append(name, ":shared:"...)
