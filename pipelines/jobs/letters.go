@@ -85,6 +85,9 @@ func LocationOf(l *tablestate.LetterLocation) transform.Location {
 	if l.HasMember {
 		at.Member = append([]byte{}, l.Member...) // not nil
 	}
+	if len(l.Row) > 0 {
+		at.Row = l.Row
+	}
 	return at
 }
 
@@ -95,7 +98,7 @@ func (t *Table) UnlocatedLocations(row *binlog.Row) (list []tablestate.LetterLoc
 		if !t.Plan.IsLocatedBy(at.Output, columns) {
 			list = append(list, tablestate.LetterLocation{
 				Output: at.Output, Key: slices.Clone(at.Key), Member: slices.Clone(at.Member),
-				HasMember: at.Member != nil,
+				HasMember: at.Member != nil, Row: slices.Clone(at.Row),
 			})
 		}
 	})

@@ -43,6 +43,8 @@ type LetterLocation struct {
 	Key       []byte `json:"key"`
 	Member    []byte `json:"member"`
 	HasMember bool   `json:"has_member,omitempty"`
+	// Row is empty if the output is not shared.
+	Row []byte `json:"row,omitempty"`
 }
 
 // Size returns the approximate number of bytes that the letter takes.
@@ -52,7 +54,8 @@ func (l *Letter) Size() int {
 		n += 24 + len(text)
 	}
 	for i := range l.Locations {
-		n += 64 + len(l.Locations[i].Key) + len(l.Locations[i].Member)
+		at := &l.Locations[i]
+		n += 64 + len(at.Key) + len(at.Member) + len(at.Row)
 	}
 	return n
 }
