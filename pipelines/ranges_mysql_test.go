@@ -54,7 +54,7 @@ func testRanges(t *testing.T, d *database) {
 			}
 		}
 		t.Logf("run %d: %d rows of the first half, %d of the second", kill+1, before, after)
-		if before < 500 || after < 500 || before+after > rows-500 {
+		if before < 100 || after < 100 || before+after > rows-500 {
 			t.Error("the run was not killed in the middle of two ranges")
 		}
 	}

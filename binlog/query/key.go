@@ -207,8 +207,8 @@ func CheckKey(t *binlog.Table, key []int) error {
 	return nil
 }
 
-// literals returns the literals of a key, or of the first columns of one. Texts of a table without a key are compared by their
-// bytes.
+// literals returns the literals of a key, or of the first columns of one. Texts of a table without
+// a key are compared by their bytes.
 func (ch *ChunkRequest) literals(key [][]byte) ([]string, error) {
 	t, columns := ch.Table, ch.key()
 	if len(key) == 0 || len(key) > len(columns) {

@@ -366,8 +366,8 @@ func (e *Engine) forget(t *Table) {
 // request requests a task for each free worker, with the stream's position as F. Tables without a
 // task come first. If no such table is left, tables in flight are read in several ranges. A task
 // that the limiter or the throttle does not allow yet is not requested, so that it does not collect
-// dirty keys while it waits. request returns how long to wait before the next call; 0 if no table waits
-// for time.
+// dirty keys while it waits. request returns how long to wait before the next call; 0 if no table
+// waits for time.
 func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, error) {
 	var soonest time.Duration
 	if e.isPaused() {

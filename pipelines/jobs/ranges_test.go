@@ -134,7 +134,8 @@ func (w *world) restartWithoutRanges() {
 
 // inRanges runs a test with one table, which has rows with some ids and a job.
 func inRanges(
-	t *testing.T, c Config, job tablestate.Job, ids []int, test func(t *testing.T, w *world, o *Table),
+	t *testing.T, c Config, job tablestate.Job, ids []int,
+	test func(t *testing.T, w *world, o *Table),
 ) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
