@@ -146,8 +146,8 @@ func (l *loop) clearLetters(t *mappedTable, c *binlog.Change) error {
 	var taken []transform.Location
 	err = t.Plan.Locations(c.After, func(at transform.Location) {
 		if t.Letters.At(at) != nil {
-			at.Key, at.Member, at.Row =
-				slices.Clone(at.Key), slices.Clone(at.Member), slices.Clone(at.Row)
+			at.Key, at.Member = slices.Clone(at.Key), slices.Clone(at.Member)
+			at.Row = slices.Clone(at.Row)
 			taken = append(taken, at)
 		}
 	})
