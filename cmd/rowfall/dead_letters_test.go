@@ -36,6 +36,11 @@ func TestDeadLettersCommand(t *testing.T) {
 	mustPrint(t, "column code: is NULL", "dead-letters", path, "show", "2")
 	mustPrint(t, "2 rows are read again", "dead-letters", path, "retry")
 	mustPrint(t, "1 rows are read again", "dead-letters", path, "retry", "1")
+	// A retry that fails after the letter was dropped would keep a letter again.
+	waitFor(t, "the retries are over", func(context.Context) (bool, error) {
+		out, err := command(t, "jobs", path)
+		return strings.Contains(out, "no jobs"), err
+	})
 	mustPrint(t, "dead letter 1: dropped", "dead-letters", path, "drop", "1")
 	if _, err := command(t, "dead-letters", path, "drop", "1"); err == nil ||
 		!strings.Contains(err.Error(), "there is no dead letter 1") {
