@@ -16,7 +16,7 @@ import (
 	"rowfall/transform"
 )
 
-// A row that cannot be applied gets a dead letter, if the mapping says so (on_error, too_long). The
+// A row that cannot be applied gets a dead letter, if on_error or too_long is dead_letter. The
 // sink keeps the row as it was. The letter is removed in the unit in which the row is written
 // again. Until then every change of the row is written in mode Replace, because the stored row is
 // stale.
@@ -43,10 +43,12 @@ type letterSet struct {
 	// open are the changes by the open transaction. They are put into the unit when it commits,
 	// since the unit may be applied before with the transactions before it.
 	open []letterChange
-	gone []int // the numbers of removed letters, which undo does not bring back
+	// gone are the numbers of removed letters. undo does not restore these letters.
+	gone []int
 }
 
-// letterChange is a change of the letter of one row; old or new is nil if there is none.
+// letterChange is a change of the letter of one row. old is nil if the row had no letter, and new
+// is nil if the letter is removed.
 type letterChange struct {
 	table    *mappedTable
 	key      jobs.Key

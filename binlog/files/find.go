@@ -108,7 +108,7 @@ type finder struct {
 	last binlog.Position
 	// withGTID and anonymous count the transactions with and without a GTID.
 	withGTID, anonymous int64
-	// outside is the first transaction that is not in start.set, zero if there is none.
+	// outside is the first transaction that is not in start.set; zero if all of them are in it.
 	outside binlog.GTID
 	// atStart counts the transactions up to start.found.
 	atStart int64

@@ -336,7 +336,7 @@ func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[strin
 	return nil
 }
 
-// cloneText copies a text of a location. nil means that there is none, and stays nil.
+// cloneText copies a text of a location. The copy of nil is nil: the location has no such text.
 func cloneText(text []byte) []byte {
 	if text == nil {
 		return nil

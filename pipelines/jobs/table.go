@@ -114,7 +114,7 @@ func (t *Table) rewind() {
 }
 
 // Restart begins the table's job anew. A job that reads every row replaces the keys job. The job
-// also has to bring the changes that the present job has not brought.
+// also reads what the present job has not read yet.
 func (t *Table) Restart(job tablestate.Job) {
 	t.Interrupt()
 	isOwed := t.Job.MissedFrom != "" && (!t.Job.Done || t.Job.Again != "")

@@ -184,7 +184,7 @@ func (v *View) AppendShown(dst []byte, r *binlog.Row, column int) ([]byte, error
 }
 
 // Int64 returns the value of a column that Check accepts and that holds integers of 64 bits. ok is
-// false for a value that is none.
+// false for NULL, and for a number beyond int64.
 func (v *View) Int64(r *binlog.Row, column int) (n int64, ok bool) { return r.Int64(column) }
 
 // Column describes the values of a column as they may leave. The caller must not change it.

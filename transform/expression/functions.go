@@ -92,8 +92,8 @@ func (c *checker) call(n ast.Node, name string, args []ast.Node) node {
 	return f.build(c, n, name, args)
 }
 
-// function returns the function that a call names. ok is false if there is none, or if the number
-// of arguments is wrong.
+// function returns the function that a call names. ok is false if no function has the name, or if
+// the number of arguments is wrong.
 func (c *checker) function(n ast.Node, name string, args []ast.Node) (f function, ok bool) {
 	f, ok = functions[name]
 	switch {

@@ -40,8 +40,8 @@ func (r *reader) next() byte {
 	return r.text[r.at]
 }
 
-// enter moves from a value to the one inside it that a step leads to. If there is none, found is
-// false. As in MySQL, a value that is no array is its own only element.
+// enter moves from a value to the value inside it that a step selects. found is false if the step
+// selects nothing. As in MySQL, a value that is no array is its own only element.
 func (r *reader) enter(s *step) (found bool, err error) {
 	switch c := r.next(); {
 	case s.member && c == '{':
