@@ -266,7 +266,7 @@ func testActsKilled(t *testing.T, d *database) {
 	r.kill()
 
 	// What a replay repeats makes no entries, and what follows it makes them.
-	r = start(t, c, m, middle)
+	r = startFrom(t, c, m, middle)
 	r.waitAt(m, d.end())
 	s.mustHaveActed(m.reader(t), loaded)
 	for range 20 {

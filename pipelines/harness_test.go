@@ -283,6 +283,21 @@ func start(t *testing.T, c file.Config, s pipelines.Sink, from string) *running 
 	return r
 }
 
+// startFrom starts a run and waits until it has written the position from. Without that wait the
+// data may still be at a later position, which a test takes for the end of the replay.
+func startFrom(t *testing.T, c file.Config, m *memory, from string) *running {
+	t.Helper()
+	n := len(m.Units(0))
+	r := start(t, c, m, from)
+	waitFor(t, "the data are moved to "+from, func() bool {
+		if r.over() {
+			t.Fatalf("the run has ended: %v", r.err)
+		}
+		return len(m.Units(n)) > 0
+	})
+	return r
+}
+
 // again runs the pipeline of a run that has ended once more.
 func (r *running) again() *running {
 	ctx, cancel := context.WithCancel(r.t.Context())

@@ -152,7 +152,7 @@ func testMissedStatements(t *testing.T, d *database) {
 	})
 	mustBeEqual(t, m.rows("u"), d.rows("u"))
 	r.kill()
-	r = start(t, c, m, begin.String())
+	r = startFrom(t, c, m, begin.String())
 	m.waitAt(t, d.end())
 	waitFor(t, "the altered table is in quarantine", func() bool {
 		faults := r.pipeline.Stats().Quarantined
