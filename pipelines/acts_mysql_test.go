@@ -104,13 +104,12 @@ func (s *changeScript) step() {
 type keyReader func(command ...string) resp.Reply
 
 func (m *memory) reader(t *testing.T) keyReader {
-	keys := &sink.KeyspaceReader{Keys: m.Keys} // memory.Read has one buffer, for the pipeline
 	return func(command ...string) resp.Reply {
 		words := make([][]byte, len(command))
 		for i, word := range command {
 			words[i] = []byte(word)
 		}
-		reply, err := keys.Read(t.Context(), words...)
+		reply, err := m.query(t.Context(), words...)
 		must(t, err)
 		return reply
 	}

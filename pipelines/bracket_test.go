@@ -53,6 +53,7 @@ func TestFirstLoadWithLateCommits(t *testing.T) {
 		{"mariadb", servers.MariaDB, false},
 	} {
 		t.Run(set.name, func(t *testing.T) {
+			t.Parallel()
 			args := semiSync(t, set.kind)
 			db := servertest.Database(t, set.kind,
 				servers.DatabaseOptions{GTID: set.gtid, Args: args})

@@ -23,7 +23,7 @@ func (m *memory) Each(ctx context.Context, visit func(string, sink.RemoteValue) 
 		v, err := m.value(ctx, key)
 		if err == nil {
 			var at resp.Reply
-			at, err = m.Read(ctx, []byte("PEXPIRETIME"), []byte(key))
+			at, err = m.query(ctx, []byte("PEXPIRETIME"), []byte(key))
 			v.Expires = at.Int > 0
 		}
 		if err == nil && v.Type != "" {
@@ -44,20 +44,20 @@ func (m *memory) value(ctx context.Context, key string) (v sink.RemoteValue, err
 	if text, ok := m.Keys.Get(key); ok {
 		return sink.RemoteValue{Type: "string", String: string(text)}, nil
 	}
-	reply, err := m.Read(ctx, []byte("TYPE"), []byte(key))
+	reply, err := m.query(ctx, []byte("TYPE"), []byte(key))
 	if err != nil {
 		return v, err
 	}
 	switch string(reply.Text) {
 	case "set":
 		v.Type = "set"
-		reply, err = m.Read(ctx, []byte("SMEMBERS"), []byte(key))
+		reply, err = m.query(ctx, []byte("SMEMBERS"), []byte(key))
 		for _, e := range reply.Elements {
 			v.Set = append(v.Set, string(e.Text))
 		}
 	case "zset":
 		v.Type, v.ZSet = "zset", make(map[string]float64)
-		reply, err = m.Read(ctx, []byte("ZRANGE"), []byte(key), []byte("0"), []byte("-1"),
+		reply, err = m.query(ctx, []byte("ZRANGE"), []byte(key), []byte("0"), []byte("-1"),
 			[]byte("WITHSCORES"))
 		for i := 0; i+1 < len(reply.Elements); i += 2 {
 			member, score := string(reply.Elements[i].Text), string(reply.Elements[i+1].Text)

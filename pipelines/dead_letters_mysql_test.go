@@ -115,7 +115,7 @@ func testDeadLetters(t *testing.T, d *database) {
 // hasMember reports whether a set has a member.
 func hasMember(t *testing.T, m *memory, key, member string) bool {
 	t.Helper()
-	reply, err := m.Read(t.Context(), []byte("SISMEMBER"), []byte(key), []byte(member))
+	reply, err := m.query(t.Context(), []byte("SISMEMBER"), []byte(key), []byte(member))
 	if err != nil {
 		t.Fatal(err)
 	}

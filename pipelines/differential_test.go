@@ -29,6 +29,7 @@ import (
 func TestDifferential(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})
 			e := &experiment{t: t, server: db}
 			if seed, err := strconv.ParseUint(os.Getenv("ROWFALL_SEED"), 10, 64); err == nil {
@@ -44,6 +45,7 @@ func TestDifferential(t *testing.T) {
 func TestDifferentialGolden(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})
 			(&experiment{t: t, server: db}).golden()
 		})

@@ -22,6 +22,7 @@ import (
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/file/filetest"
+	"rowfall/replication/resp"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
 )
@@ -202,6 +203,11 @@ func (m *memory) progress(t *testing.T) stored {
 		t.Fatal(err)
 	}
 	return stored{p, at}
+}
+
+// query executes a read command while a pipeline runs, which alone may use the buffer of m.Read.
+func (m *memory) query(ctx context.Context, command ...[]byte) (resp.Reply, error) {
+	return (&sink.KeyspaceReader{Keys: m.Keys}).Read(ctx, command...)
 }
 
 // waitAt waits until the data are streaming and have reached p.

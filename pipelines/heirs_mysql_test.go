@@ -21,7 +21,7 @@ func testRenameWithSameKeys(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	isMissing := ""
 	m.After = func(u *sink.Unit) error {
-		members, err := m.Read(t.Context(), []byte("SCARD"), []byte("all"))
+		members, err := m.query(t.Context(), []byte("SCARD"), []byte("all"))
 		if n := len(m.rows("row")); n != rows || members.Int != rows {
 			isMissing = fmt.Sprint(n, " keys, ", members.Int, " members, ", err, u.Progress)
 		}

@@ -29,7 +29,7 @@ func testKeyTypes(t *testing.T, d *database) {
 		})
 		m.waitAt(t, d.end())
 		mustBeEqual(t, m.rows("u"), d.rows("u"))
-		if got, err := m.Read(t.Context(), []byte("GET"), []byte("t:8")); err != nil ||
+		if got, err := m.query(t.Context(), []byte("GET"), []byte("t:8")); err != nil ||
 			string(got.Text) != "not ours" {
 			t.Errorf("%s: the key holds %s, %v", when, got.Text, err)
 		}

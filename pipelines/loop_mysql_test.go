@@ -1,6 +1,8 @@
 package pipelines_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -36,14 +38,16 @@ func testSplit(t *testing.T, d *database) {
 			}
 			insertRows(d, rows)
 			end := d.end()
-			for range 3 { // it may crash again at a later instant
+			for runs := 0; !m.isAt(t, end) && runs < 50; runs++ {
 				r = start(t, c, m, "")
-				waitFor(t, "all is applied or it crashes", func() bool {
-					at := m.progress(t)
-					return r.over() || at.Position.GTID.Contains(end.GTID)
+				waitFor(t, "all is applied or the run ends", func() bool {
+					return r.over() || m.isAt(t, end)
 				})
 				r.kill()
 				m.Before, m.After = nil, nil
+				if !errors.Is(r.err, errCrash) && !errors.Is(r.err, context.Canceled) {
+					t.Logf("a run has ended by itself: %v", r.err)
+				}
 			}
 			mustBeEqual(t, m.rows("t"), d.rows("t"))
 			var all strings.Builder

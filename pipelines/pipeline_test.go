@@ -62,6 +62,7 @@ func TestPipeline(t *testing.T) {
 		{"ActsKilled", testActsKilled},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
+		t.Parallel()
 		runParts(
 			t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements},
 				part{"Cascades", testCascades},
@@ -72,8 +73,9 @@ func TestPipeline(t *testing.T) {
 		)
 	})
 	t.Run("MySQL", func(t *testing.T) {
+		t.Parallel()
 		runParts(t, servers.MySQL, append(
-			parts,
+			slices.Clone(parts),
 			part{"Stops", testStops},
 			part{"StopAtError", testStopAtError},
 			part{"RemovalShows", testRemovalShows},

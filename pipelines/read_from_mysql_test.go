@@ -59,6 +59,7 @@ func (d *database) replicaWords(format string) string {
 func TestReadFrom(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			p := newPair(t, kind)
 			for _, table := range []string{"t", "loose"} {
 				key := " PRIMARY KEY"
