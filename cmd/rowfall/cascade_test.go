@@ -32,6 +32,7 @@ func TestCascade(t *testing.T) {
 				continue // they were seen with the other source
 			}
 			t.Run(fmt.Sprintf("%s-%s", source, replica), func(t *testing.T) {
+				t.Parallel()
 				servertest.Need(t, source, replica)
 				err := cascade(t, source, replica)
 				if errors.Is(err, servers.ErrDamaged) {
