@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
@@ -57,11 +58,11 @@ func TestCascadeParents(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("the parents are %q, want %q", got, want)
 	}
-	below := c.below(tableName{"shop", "n"}, func(string) bool { return true })
+	below := c.below(ddl.TableName{Database: "shop", Table: "n"}, func(string) bool { return true })
 	if want := []string{"shop.n", "shop.o", "shop.q"}; !slices.Equal(below, want) {
 		t.Errorf("below n are %q, want %q", below, want)
 	}
-	if p := c.watch(tableName{"shop", "p"}, true); p != nil {
+	if p := c.watch(ddl.TableName{Database: "shop", Table: "p"}, true); p != nil {
 		t.Error("a change with foreign_key_checks=0 is watched")
 	}
 }
@@ -70,7 +71,7 @@ func TestCascadeParents(t *testing.T) {
 func selfReferring(table *binlog.Table) *scriptedSource {
 	return &scriptedSource{
 		tables: []*binlog.Table{table}, woken: make(chan struct{}, 1),
-		cascades: []unloggedCascade{{tableName{"shop", "t"}, query.ForeignKey{
+		cascades: []unloggedCascade{{ddl.TableName{Database: "shop", Table: "t"}, query.ForeignKey{
 			Name: "tt", Columns: []string{"v"}, ParentDatabase: "shop", ParentTable: "t",
 			Referenced: []string{"id"}, OnDelete: "CASCADE", OnUpdate: "CASCADE",
 		}}},
@@ -218,9 +219,9 @@ func TestCascadeDuringLoad(t *testing.T) {
 func TestUpdateOfUnmappedParent(t *testing.T) {
 	parent := intTable()
 	parent.Database = "other"
-	n := tableName{"other", "t"}
+	n := ddl.TableName{Database: "other", Table: "t"}
 	source := selfReferring(intTable())
-	source.parents = map[tableName]*binlog.Table{n: parent}
+	source.parents = map[ddl.TableName]*binlog.Table{n: parent}
 	source.cascades[0].key.ParentDatabase = "other"
 	l := reconcilingLoop(t, sinktest.NewMemory("test"), source)
 	defer l.jobs.Close()
@@ -258,7 +259,7 @@ func TestUpdateOfUnmappedParent(t *testing.T) {
 	if !update([2]uint32{1, 1}, [2]uint32{2, 1}) {
 		t.Error("an UPDATE of the column that is referred to does not count")
 	}
-	if err := l.readParentSchemas(t.Context(), []tableName{n}); err != nil {
+	if err := l.readParentSchemas(t.Context(), []ddl.TableName{n}); err != nil {
 		t.Fatal(err)
 	}
 	if l.tables.cascades.schemaOf(n) != nil {

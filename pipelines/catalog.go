@@ -7,14 +7,6 @@ import (
 	"rowfall/binlog/ddl"
 )
 
-// tableName is a table as the server stores its name.
-type tableName struct{ database, table string }
-
-// String returns database.table.
-func (n tableName) String() string { return n.database + "." + n.table }
-
-func nameOf(n ddl.TableName) tableName { return tableName{n.Database, n.Table} }
-
 // catalog adapts a tableSet to ddl.Catalog: the definitions of the tables that the mapping
 // matches, mapped or not.
 type catalog struct {
@@ -40,7 +32,7 @@ func (c catalog) Tables(database string) []ddl.TableName {
 	var names []ddl.TableName
 	for _, full := range c.set.names() {
 		if t := c.set.all[full]; strings.EqualFold(t.Database, database) {
-			names = append(names, ddl.TableName{Database: t.Database, Table: t.Name})
+			names = append(names, t.name())
 		}
 	}
 	for _, d := range c.set.definitions {

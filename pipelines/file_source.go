@@ -24,7 +24,7 @@ type fileSource struct {
 	options ddl.Options
 	tables  fileCatalog
 	// cascading holds the tables with foreign keys whose cascades change rows without logging them.
-	cascading map[tableName]bool
+	cascading map[ddl.TableName]bool
 	stream    *files.Stream
 }
 
@@ -47,7 +47,7 @@ func newFileSource(
 	ctx context.Context, log *files.Log, s files.Stretch, m *transform.Mapping, dump string,
 ) (*fileSource, error) {
 	f := &fileSource{
-		log: log, stretch: s, mapping: m, cascading: make(map[tableName]bool),
+		log: log, stretch: s, mapping: m, cascading: make(map[ddl.TableName]bool),
 		options: ddl.Options{
 			MariaDB: log.Flavor() == mysql.MariaDB, Version: mysql.VersionNumber(log.Version()),
 		},
@@ -74,7 +74,7 @@ func (f *fileSource) trackCascades(s *ddl.Statement, sql string) {
 	}
 	if s.Action == ddl.CreateTable || s.Action == ddl.AlterTable {
 		if addedCascades(sql) > 0 {
-			f.cascading[nameOf(s.Tables[0])] = true
+			f.cascading[s.Tables[0]] = true
 		}
 	}
 }
@@ -175,7 +175,7 @@ func (f *fileSource) Definitions(
 ) ([]*ddl.Schema, error) {
 	all := make([]*ddl.Schema, len(tables))
 	for i, t := range tables {
-		all[i] = f.tables.schemas[ddl.TableName{Database: t.Database, Table: t.Name}]
+		all[i] = f.tables.schemas[ddl.NameOf(t)]
 	}
 	return all, nil
 }
@@ -184,7 +184,7 @@ func (f *fileSource) Definitions(
 func (f *fileSource) AllTables(context.Context) ([]*binlog.Table, error) { return nil, nil }
 
 // AwaitDDL implements schemaReader. A statement in a file has no lock.
-func (f *fileSource) AwaitDDL(context.Context, tableName) error { return nil }
+func (f *fileSource) AwaitDDL(context.Context, ddl.TableName) error { return nil }
 
 // CheckGrants implements schemaReader.
 func (f *fileSource) CheckGrants(context.Context) error { return nil }
@@ -193,7 +193,7 @@ func (f *fileSource) CheckGrants(context.Context) error { return nil }
 // not read. So the next run, which reads the keys from a server, finds others, and reads tables
 // with `cascades: reconcile` again.
 func (f *fileSource) UnloggedCascades(
-	_ context.Context, tables []tableName,
+	_ context.Context, tables []ddl.TableName,
 ) (found []unloggedCascade, err error) {
 	for _, t := range tables {
 		if f.cascading[t] {
@@ -208,7 +208,7 @@ func (f *fileSource) UnloggedCascades(
 }
 
 // TableSchema implements schemaReader.
-func (f *fileSource) TableSchema(context.Context, tableName) (*binlog.Table, error) {
+func (f *fileSource) TableSchema(context.Context, ddl.TableName) (*binlog.Table, error) {
 	return nil, nil
 }
 
@@ -313,7 +313,7 @@ var _ events.Supplier = (*fileTables)(nil)
 // not known. Supply replaces it.
 func (f *fileTables) Table(database, name string) (*binlog.Table, error) {
 	t, err := f.tableSet.Table(database, name)
-	n := tableName{database, name}
+	n := ddl.TableName{Database: database, Table: name}
 	if err != nil || !f.tableSet.unknown[n] {
 		return t, err
 	}

@@ -21,10 +21,10 @@ type foreignKeyCheck struct {
 	// atStart is set at a start: then the foreign keys of all mapped tables are read, otherwise
 	// those of the tables in names.
 	atStart bool
-	names   []tableName
+	names   []ddl.TableName
 	// altered are the tables to which the statement may have added foreign keys. added is the
 	// largest number of cascading foreign keys that it may have added.
-	altered []tableName
+	altered []ddl.TableName
 	added   int
 }
 
@@ -39,7 +39,7 @@ func (l *loop) checkForeignKeys(ctx context.Context, check foreignKeyCheck) erro
 			names = append(names, l.tables.all[full].name())
 		}
 	}
-	var reconciled, others []tableName
+	var reconciled, others []ddl.TableName
 	for _, n := range names {
 		delete(l.tables.ignoredCascades, n.String())
 		if l.isReconciled(n.String()) {
@@ -91,7 +91,7 @@ func (l *loop) isReconciled(full string) bool {
 }
 
 // applyCascadeSettings applies `cascades: stop` and `ignore` to mapped tables.
-func (l *loop) applyCascadeSettings(ctx context.Context, names []tableName) error {
+func (l *loop) applyCascadeSettings(ctx context.Context, names []ddl.TableName) error {
 	if len(names) == 0 {
 		return nil
 	}
@@ -127,11 +127,11 @@ func (l *loop) applyCascadeSettings(ctx context.Context, names []tableName) erro
 
 // readCascades replaces the stored foreign keys of tables by the server's present ones. It does the
 // same for the tables that these keys refer to, and so on.
-func (l *loop) readCascades(ctx context.Context, names []tableName) error {
+func (l *loop) readCascades(ctx context.Context, names []ddl.TableName) error {
 	graph := &l.tables.cascades
-	done := make(map[tableName]bool)
+	done := make(map[ddl.TableName]bool)
 	for len(names) > 0 {
-		var next []tableName
+		var next []ddl.TableName
 		found, err := l.schemas.UnloggedCascades(ctx, names)
 		if err != nil {
 			return err
@@ -159,9 +159,9 @@ func (l *loop) readCascades(ctx context.Context, names []tableName) error {
 
 // readParentSchemas reads the schemas of parents that are not mapped, if they were not read before
 // or the parent was altered.
-func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error {
+func (l *loop) readParentSchemas(ctx context.Context, altered []ddl.TableName) error {
 	graph := &l.tables.cascades
-	maps.DeleteFunc(graph.schemas, func(n tableName, _ *parentSchema) bool {
+	maps.DeleteFunc(graph.schemas, func(n ddl.TableName, _ *parentSchema) bool {
 		return graph.parents[n] == nil || slices.Contains(altered, n)
 	})
 	var added []*parentSchema
@@ -177,7 +177,7 @@ func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error
 			continue
 		}
 		if graph.schemas == nil {
-			graph.schemas = make(map[tableName]*parentSchema)
+			graph.schemas = make(map[ddl.TableName]*parentSchema)
 		}
 		table.IsWatched = true
 		graph.schemas[n] = &parentSchema{table: table}
@@ -201,14 +201,14 @@ func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error
 func (u *unloggedCascade) stored() tablestate.ForeignKey {
 	k := &u.key
 	return tablestate.ForeignKey{
-		Database: u.table.database, Table: u.table.table, Name: k.Name, Columns: k.Columns,
+		Database: u.table.Database, Table: u.table.Table, Name: k.Name, Columns: k.Columns,
 		ParentDatabase: k.ParentDatabase, ParentTable: k.ParentTable, Referenced: k.Referenced,
 		OnDelete: k.OnDelete, OnUpdate: k.OnUpdate,
 	}
 }
 
 // contains reports whether a table is the child or the parent of one of the keys.
-func (c *cascades) contains(n tableName) bool {
+func (c *cascades) contains(n ddl.TableName) bool {
 	return slices.ContainsFunc(c.keys, func(k tablestate.ForeignKey) bool {
 		return childOf(&k) == n || parentOf(&k) == n
 	})
@@ -228,7 +228,7 @@ func (l *loop) reconcileChangedKeys(
 	}
 	old := cascades{keys: before}
 	again := make(map[string]bool)
-	added := make(map[tableName]int)
+	added := make(map[ddl.TableName]int)
 	add := func(tables []string) {
 		for _, full := range tables {
 			again[full] = true
@@ -284,36 +284,36 @@ func addedCascades(sql string) int {
 // foreignKeysOf returns the check of the foreign keys that a statement may change: the keys of
 // mapped tables, and the keys on which the rows of mapped tables depend.
 func (l *loop) foreignKeysOf(
-	s *ddl.Statement, effects []ddl.Effect, unclear []tableName, sql string,
+	s *ddl.Statement, effects []ddl.Effect, unclear []ddl.TableName, sql string,
 ) foreignKeyCheck {
 	names := slices.Clone(unclear)
-	add := func(n tableName) {
+	add := func(n ddl.TableName) {
 		if !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
 	for i := range effects {
-		add(nameOf(effects[i].Table))
+		add(effects[i].Table)
 	}
 	graph := &l.tables.cascades
 	if len(graph.keys) > 0 && s.Action != ddl.Other && s.Action != ddl.TruncateTable {
 		for _, n := range s.Tables {
-			add(nameOf(n))
+			add(n)
 		}
 	}
 	if len(graph.keys) > 0 && s.Action == ddl.Unknown {
 		s.Mentions(func(n ddl.TableName) bool {
-			add(nameOf(n))
+			add(n)
 			return false
 		})
 	}
 	// A table that the statement creates is not mapped yet.
-	isCreated := func(n tableName) bool {
+	isCreated := func(n ddl.TableName) bool {
 		return slices.ContainsFunc(effects, func(e ddl.Effect) bool {
-			return e.Class == ddl.TableNew && nameOf(e.Table) == n
+			return e.Class == ddl.TableNew && e.Table == n
 		})
 	}
-	names = slices.DeleteFunc(names, func(n tableName) bool {
+	names = slices.DeleteFunc(names, func(n ddl.TableName) bool {
 		return l.tables.all[n.String()] == nil && !graph.contains(n) && !isCreated(n)
 	})
 	check := foreignKeyCheck{altered: slices.Clone(names)}

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
@@ -314,7 +315,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 // looked the table up for this statement before the table went into quarantine.
 func (l *loop) skipChanges(ev *binlog.Event) error {
 	schema := ev.Rows.Table()
-	n := tableName{schema.Database, schema.Name}
+	n := ddl.NameOf(schema)
 	if p := l.tables.cascades.watch(n, ev.ForeignKeysOff); p != nil {
 		l.tables.cascades.compare(p, &ev.Rows, schema == l.tables.cascades.schemaOf(n))
 	}

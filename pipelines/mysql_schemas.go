@@ -43,9 +43,9 @@ func (m *mysqlSchemas) AllTables(ctx context.Context) (tables []*binlog.Table, e
 
 // AwaitDDL waits for the table's metadata lock, without a limit: later changes must not be applied
 // before the effect of the statement is known. The wait shows as a hold of the pipeline.
-func (m *mysqlSchemas) AwaitDDL(ctx context.Context, t tableName) error {
+func (m *mysqlSchemas) AwaitDDL(ctx context.Context, t ddl.TableName) error {
 	return m.wait.retryWhileLocked(ctx, t.String(), true, func() error {
-		err := query.AwaitMetadataLock(ctx, m.conn, t.database, t.table)
+		err := query.AwaitMetadataLock(ctx, m.conn, t.Database, t.Table)
 		// Are rows of this table never followed? Then its lock does not matter.
 		if err == nil || errors.As(err, new(*mysql.ServerError)) && m.isNotFollowed(ctx, t) {
 			return nil
@@ -56,9 +56,9 @@ func (m *mysqlSchemas) AwaitDDL(ctx context.Context, t tableName) error {
 
 // isNotFollowed reports whether the server lists a table as one that is never followed, such as a
 // view.
-func (m *mysqlSchemas) isNotFollowed(ctx context.Context, t tableName) bool {
+func (m *mysqlSchemas) isNotFollowed(ctx context.Context, t ddl.TableName) bool {
 	tables, err := query.Tables(ctx, m.conn, func(database, table string) bool {
-		return database == t.database && table == t.table
+		return database == t.Database && table == t.Table
 	})
 	return err == nil && len(tables) == 1 && tables[0].NotFollowed != ""
 }
@@ -91,7 +91,7 @@ func (m *mysqlSchemas) explainDenied(ctx context.Context, err error) error {
 
 // UnloggedCascades returns nothing if the server logs the rows that cascades change.
 func (m *mysqlSchemas) UnloggedCascades(
-	ctx context.Context, tables []tableName,
+	ctx context.Context, tables []ddl.TableName,
 ) ([]unloggedCascade, error) {
 	logged, err := query.LogsCascades(ctx, m.conn)
 	if err != nil || logged {
@@ -114,19 +114,19 @@ func (m *mysqlSchemas) UnloggedCascades(
 
 // foreignKeys reads the foreign keys of a table, and retries while the table is locked.
 func (m *mysqlSchemas) foreignKeys(
-	ctx context.Context, t tableName,
+	ctx context.Context, t ddl.TableName,
 ) (keys []query.ForeignKey, err error) {
-	rule, err := m.mapping.Rule(t.database, t.table)
+	rule, err := m.mapping.Rule(t.Database, t.Table)
 	if err != nil {
 		return nil, &StopError{err}
 	}
 	err = m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {
 		// CheckGrants checks the grants on tables of the mapping, but not on others.
 		if rule == nil {
-			err = query.CheckSelectable(ctx, m.conn, t.database, t.table)
+			err = query.CheckSelectable(ctx, m.conn, t.Database, t.Table)
 		}
 		if err == nil {
-			keys, err = query.ForeignKeys(ctx, m.conn, t.database, t.table)
+			keys, err = query.ForeignKeys(ctx, m.conn, t.Database, t.Table)
 		}
 		return err
 	})
@@ -139,11 +139,11 @@ func (m *mysqlSchemas) foreignKeys(
 
 // TableSchema implements schemaReader. It returns nil for a table with a column of an unsupported
 // type.
-func (m *mysqlSchemas) TableSchema(ctx context.Context, t tableName) (*binlog.Table, error) {
+func (m *mysqlSchemas) TableSchema(ctx context.Context, t ddl.TableName) (*binlog.Table, error) {
 	var tables []*binlog.Table
 	err := m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {
 		tables, err = query.Tables(ctx, m.conn, func(database, table string) bool {
-			return database == t.database && table == t.table
+			return database == t.Database && table == t.Table
 		})
 		return err
 	})
@@ -204,7 +204,7 @@ func readSchemas(
 ) (map[string]*binlog.Table, error) {
 	var failed error
 	tables, err := query.Tables(ctx, conn, func(database, table string) bool {
-		if only != nil && !only[tableName{database, table}.String()] {
+		if only != nil && !only[ddl.TableName{Database: database, Table: table}.String()] {
 			return false
 		}
 		rule, err := m.Rule(database, table)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink/sinktest"
@@ -92,9 +93,10 @@ func TestReferenceScansOfCycle(t *testing.T) {
 	t.Cleanup(func() { cascadePause = time.Second })
 	source, _ := childSource()
 	k := source.cascades[0]
-	k.table, k.key.ParentTable, k.key.OnDelete = tableName{"shop", "c"}, "t", "CASCADE"
+	k.table, k.key.ParentTable = ddl.TableName{Database: "shop", Table: "c"}, "t"
+	k.key.OnDelete = "CASCADE"
 	o := k
-	o.table, o.key.ParentTable = tableName{"shop", "t"}, "c"
+	o.table, o.key.ParentTable = ddl.TableName{Database: "shop", Table: "t"}, "c"
 	source.cascades = []unloggedCascade{k, o}
 	to := sinktest.NewMemory("test")
 	l := reconcilingLoop(t, to, source)

@@ -174,7 +174,7 @@ func (r *replay) changes(ev *binlog.Event, send func(page) error) error {
 	if t == nil || t.schema != schema {
 		return nil
 	}
-	parent := r.cascades.watch(tableName{schema.Database, schema.Name}, ev.ForeignKeysOff)
+	parent := r.cascades.watch(ddl.NameOf(schema), ev.ForeignKeysOff)
 	for ev.Rows.Next() && (!t.isWhole || parent != nil) {
 		c := ev.Rows.Change()
 		if parent != nil {

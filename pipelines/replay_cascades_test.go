@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink/sinktest"
 )
@@ -16,7 +17,7 @@ func childSource() (source *scriptedSource, parent *binlog.Table) {
 	source = selfReferring(intTable())
 	refer := func(child, onDelete string) unloggedCascade {
 		k := source.cascades[0]
-		k.table, k.key.OnDelete = tableName{"shop", child}, onDelete
+		k.table, k.key.OnDelete = ddl.TableName{Database: "shop", Table: child}, onDelete
 		return k
 	}
 	source.cascades = []unloggedCascade{refer("c", "SET NULL"), refer("u", "RESTRICT")}

@@ -42,7 +42,7 @@ type scriptedSource struct {
 	// cascades are what UnloggedCascades returns, of the tables that are asked for.
 	cascades []unloggedCascade
 	// parents are what TableSchema returns.
-	parents map[tableName]*binlog.Table
+	parents map[ddl.TableName]*binlog.Table
 	// denied is what CheckGrants returns.
 	denied error
 	// transactions identifies, by their index, the transactions that events of the script belong
@@ -284,8 +284,8 @@ func (s *scriptedSource) Schemas(
 func (s *scriptedSource) AllTables(context.Context) ([]*binlog.Table, error) {
 	return s.tables, nil
 }
-func (s *scriptedSource) AwaitDDL(context.Context, tableName) error { return nil }
-func (s *scriptedSource) CheckGrants(context.Context) error         { return s.denied }
+func (s *scriptedSource) AwaitDDL(context.Context, ddl.TableName) error { return nil }
+func (s *scriptedSource) CheckGrants(context.Context) error             { return s.denied }
 
 func (s *scriptedSource) EndOfLog(context.Context) (binlog.Position, error) {
 	return s.position, nil
@@ -307,7 +307,7 @@ func (s *scriptedSource) Definitions(
 }
 
 func (s *scriptedSource) UnloggedCascades(
-	_ context.Context, tables []tableName,
+	_ context.Context, tables []ddl.TableName,
 ) ([]unloggedCascade, error) {
 	var found []unloggedCascade
 	for _, k := range s.cascades {
@@ -318,7 +318,7 @@ func (s *scriptedSource) UnloggedCascades(
 	return found, nil
 }
 
-func (s *scriptedSource) TableSchema(_ context.Context, t tableName) (*binlog.Table, error) {
+func (s *scriptedSource) TableSchema(_ context.Context, t ddl.TableName) (*binlog.Table, error) {
 	return s.parents[t], nil
 }
 

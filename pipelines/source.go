@@ -125,15 +125,15 @@ type schemaReader interface {
 	// AllTables returns every table that the user may see, with the names of its columns only.
 	AllTables(ctx context.Context) ([]*binlog.Table, error)
 	// AwaitDDL waits until a logged statement's effect on a table is visible to Schemas.
-	AwaitDDL(ctx context.Context, t tableName) error
+	AwaitDDL(ctx context.Context, t ddl.TableName) error
 	// CheckGrants returns an error if the user may not read every table of the mapping.
 	CheckGrants(ctx context.Context) error
 	// UnloggedCascades returns the foreign keys of tables that change rows without logging them.
 	// The tables need not be mapped.
-	UnloggedCascades(ctx context.Context, tables []tableName) ([]unloggedCascade, error)
+	UnloggedCascades(ctx context.Context, tables []ddl.TableName) ([]unloggedCascade, error)
 	// TableSchema returns the schema of any table that the user may read; nil if no such
 	// table exists.
-	TableSchema(ctx context.Context, t tableName) (*binlog.Table, error)
+	TableSchema(ctx context.Context, t ddl.TableName) (*binlog.Table, error)
 	// EndOfLog returns the end that the source's log has now, as file and offset.
 	EndOfLog(ctx context.Context) (binlog.Position, error)
 	// Definitions returns the definitions of tables that Schemas has returned, in their order. That
@@ -147,6 +147,6 @@ type schemaReader interface {
 
 // unloggedCascade is a foreign key whose cascade changes rows of table without logging them.
 type unloggedCascade struct {
-	table tableName
+	table ddl.TableName
 	key   query.ForeignKey
 }
