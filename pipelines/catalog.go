@@ -58,19 +58,5 @@ func (c catalog) Database(name string) (ddl.Charset, bool) {
 
 // ddlOptions returns the server and the session in which a statement was executed.
 func (l *loop) ddlOptions(ev *binlog.Event) ddl.Options {
-	return statementOptions(l.schemas.Dialect(), ev)
-}
-
-// statementOptions returns the server and the session in which a statement was executed.
-func statementOptions(o ddl.Options, ev *binlog.Event) ddl.Options {
-	o.SQLMode = ddl.SQLMode(ev.Session.SQLMode)
-	o.Database = ev.Database
-	o.Server = ddl.Charset{Name: ev.Session.ServerCharset}
-	if ev.Session.KnowsExplicitTimestamps {
-		o.Timestamps = ddl.TimestampsImplicit
-		if ev.Session.ExplicitTimestamps {
-			o.Timestamps = ddl.TimestampsExplicit
-		}
-	}
-	return o
+	return l.schemas.Dialect().InSession(ev)
 }

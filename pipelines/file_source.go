@@ -6,7 +6,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
-	"rowfall/binlog/events"
 	"rowfall/binlog/files"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
@@ -33,14 +32,6 @@ var _ source = (*fileSource)(nil)
 // errNoServer is returned for what only a server can answer.
 var errNoServer = errors.New("binlog files contain no rows of tables")
 
-// errColumnsUnknown is the error for rows of a table whose columns the files do not show.
-func errColumnsUnknown(table, reason string) error {
-	return stop("the columns of table %s are not known (%s): the files contain neither its CREATE "+
-		"TABLE nor full metadata (binlog_row_metadata=FULL); add --schema dump.sql, which has the "+
-		"tables as they were at --from (mysqldump --no-data --databases), or begin with earlier "+
-		"files; empty the directory of the node before the next attempt", table, reason)
-}
-
 // newFileSource returns a source of a stretch. It reads the statements before the stretch. dump is
 // the text of --schema.
 func newFileSource(
@@ -58,7 +49,7 @@ func newFileSource(
 		f.trackCascades(statement, sql)
 	}
 	err := log.StatementsBefore(ctx, &s, func(ev *binlog.Event) {
-		statement := ddl.Parse(ev.SQL, statementOptions(f.options, ev))
+		statement := ddl.Parse(ev.SQL, f.options.InSession(ev))
 		f.tables.apply(statement)
 		f.trackCascades(statement, ev.SQL)
 	})
@@ -73,7 +64,7 @@ func (f *fileSource) trackCascades(s *ddl.Statement, sql string) {
 		return
 	}
 	if s.Action == ddl.CreateTable || s.Action == ddl.AlterTable {
-		if addedCascades(sql) > 0 {
+		if ddl.AddedCascades(sql) > 0 {
 			f.cascading[s.Tables[0]] = true
 		}
 	}
@@ -108,8 +99,7 @@ func (f *fileSource) IsPurged(context.Context, binlog.Position, string) (bool, e
 // OpenStream opens the stream of the stretch.
 func (f *fileSource) OpenStream(_ context.Context, start streamStart) (eventStream, error) {
 	stream, err := f.log.Stream(&f.stretch, files.Config{
-		Tables: &fileTables{tableSet: start.tables, unknown: make(map[*binlog.Table]bool)},
-		Server: f.Identity().UUID,
+		Tables: start.tables, Server: f.Identity().UUID,
 	})
 	if err != nil {
 		return nil, err
@@ -127,8 +117,8 @@ type fileStream struct {
 // Next implements eventStream.
 func (s *fileStream) Next(ctx context.Context) (*binlog.Event, error) {
 	ev, err := s.Stream.Next(ctx)
-	if err == nil && ev.Kind == binlog.Statement && addedCascades(ev.SQL) > 0 {
-		o := statementOptions(s.source.options, ev)
+	if err == nil && ev.Kind == binlog.Statement && ddl.AddedCascades(ev.SQL) > 0 {
+		o := s.source.options.InSession(ev)
 		s.source.trackCascades(ddl.Parse(ev.SQL, o), ev.SQL)
 	}
 	return ev, err
@@ -279,7 +269,7 @@ func (c fileCatalog) apply(s *ddl.Statement) {
 	}
 	for i := range effects {
 		if e := &effects[i]; e.Schema != nil {
-			c.schemas[e.Table] = withEngine(e.Schema, nil)
+			c.schemas[e.Table] = query.WithEngine(e.Schema, nil)
 		} else {
 			delete(c.schemas, e.Table)
 		}
@@ -297,52 +287,4 @@ func (c fileCatalog) trackDatabase(s *ddl.Statement) {
 	case ddl.DropDatabase:
 		delete(c.databases, s.Database)
 	}
-}
-
-// fileTables provides the tables of a run to the stream of files. A table map with full metadata
-// supplies the columns of a table that no statement has shown.
-type fileTables struct {
-	*tableSet
-	// unknown holds the tables without columns that Table has returned.
-	unknown map[*binlog.Table]bool
-}
-
-var _ events.Supplier = (*fileTables)(nil)
-
-// Table returns a table without columns for a table that the mapping matches and whose columns are
-// not known. Supply replaces it.
-func (f *fileTables) Table(database, name string) (*binlog.Table, error) {
-	t, err := f.tableSet.Table(database, name)
-	n := ddl.TableName{Database: database, Table: name}
-	if err != nil || !f.tableSet.unknown[n] {
-		return t, err
-	}
-	delete(f.tableSet.unknown, n)
-	t = &binlog.Table{Database: database, Name: name}
-	f.unknown[t] = true
-	return t, nil
-}
-
-// Supply implements events.Supplier.
-func (f *fileTables) Supply(
-	t *binlog.Table, logged *binlog.LoggedTable,
-) (*binlog.Table, error) {
-	if !f.unknown[t] {
-		return f.tableSet.Supply(t, logged)
-	}
-	delete(f.unknown, t)
-	if logged == nil {
-		return nil, errColumnsUnknown(t.FullName(), "its rows have no names of columns")
-	}
-	schema, err := logged.Supply(t)
-	if err != nil {
-		return nil, errColumnsUnknown(t.FullName(), err.Error())
-	}
-	m, err := f.add(ddl.FromTable(schema))
-	if err != nil || m == nil {
-		return nil, err
-	}
-	m.Job.Skipped = true // rows from before the stretch are missing
-	f.supplied[m] = nil
-	return m.Schema, nil
 }

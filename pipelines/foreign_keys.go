@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -267,20 +266,6 @@ func hasKey(keys []tablestate.ForeignKey, key *tablestate.ForeignKey) bool {
 
 func equalKeys(a, b tablestate.ForeignKey) bool { return reflect.DeepEqual(a, b) }
 
-var (
-	referencesPattern = regexp.MustCompile(`(?i)\bREFERENCES\b`)
-	cascadePattern    = regexp.MustCompile(
-		`(?i)\bON\s+(DELETE|UPDATE)\s+(CASCADE|SET\s+(NULL|DEFAULT))\b`)
-)
-
-// addedCascades returns how many foreign keys a statement may add; 0 if none of them has a cascade.
-func addedCascades(sql string) int {
-	if !cascadePattern.MatchString(sql) {
-		return 0
-	}
-	return len(referencesPattern.FindAllStringIndex(sql, -1))
-}
-
 // foreignKeysOf returns the check of the foreign keys that a statement may change: the keys of
 // mapped tables, and the keys on which the rows of mapped tables depend.
 func (l *loop) foreignKeysOf(
@@ -318,7 +303,7 @@ func (l *loop) foreignKeysOf(
 	})
 	check := foreignKeyCheck{altered: slices.Clone(names)}
 	if len(names) > 0 {
-		check.added = addedCascades(sql)
+		check.added = ddl.AddedCascades(sql)
 	}
 	// If a parent is renamed, the keys of its children refer to the new name.
 	for i := range graph.keys {

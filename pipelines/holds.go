@@ -1,20 +1,14 @@
 package pipelines
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/rs/zerolog"
-
-	"rowfall/binlog/mysql"
 )
 
-// Hold is a cause that keeps a pipeline from making progress although nothing has failed.
+// Hold is a cause that keeps a pipeline from making progress although nothing has failed. The zero
+// Hold is none.
 type Hold struct {
 	// Reason names what the pipeline waits for, and Since is when the wait began.
 	Reason string    `json:"reason"`
@@ -56,15 +50,11 @@ func (h *holds) add(w holdSource) (remove func()) {
 	}
 }
 
-// now returns the present holds of the sink and the sources, and removal if it is not nil, oldest
-// first.
-func (h *holds) now(sink Sink, removal *Hold) []Hold {
+// Now returns those of the sources and of others that have lasted for holdThreshold, oldest first. A
+// Hold with a zero Since does not count.
+func (h *holds) Now(others ...Hold) []Hold {
 	var found []Hold
-	reason, since := sink.Held()
-	candidates := []Hold{{reason, since}}
-	if removal != nil {
-		candidates = append(candidates, *removal)
-	}
+	candidates := slices.Clone(others)
 	h.mu.Lock()
 	for w := range h.sources {
 		candidates = append(candidates, w.hold())
@@ -82,72 +72,4 @@ func (h *holds) now(sink Sink, removal *Hold) []Hold {
 		return strings.Compare(a.Reason, b.Reason)
 	})
 	return found
-}
-
-// queryWait is the wait of the statements of one connection.
-type queryWait struct {
-	conn *mysql.Conn
-	// what describes the statements, for messages: "rows of shop.users".
-	what string
-	log  zerolog.Logger
-	// known is the wait's cause, if more is known than that the server is silent.
-	known atomic.Pointer[Hold]
-}
-
-func newQueryWait(conn *mysql.Conn, what string, log zerolog.Logger) *queryWait {
-	return &queryWait{conn: conn, what: what, log: log}
-}
-
-// hold returns what the connection waits for. Since is zero if it does not wait.
-func (w *queryWait) hold() Hold {
-	if h := w.known.Load(); h != nil {
-		return *h
-	}
-	reason := fmt.Sprintf("waiting for MySQL at %s to answer %s", w.conn.Addr(), w.what)
-	return Hold{reason, w.conn.SilentSince()}
-}
-
-const (
-	// lockRetryDelay is the pause between two tries of a statement that needs a lock. In each try
-	// the server itself waits for mysql.Config.LockWait.
-	lockRetryDelay = 100 * time.Millisecond
-	// lockLogInterval is how often a lasting wait for a lock is logged.
-	lockLogInterval = time.Minute
-)
-
-// retryWhileLocked runs query again as long as it fails because another session holds a lock of the
-// table. The wait has no limit but ctx; the log and Stats.Held show it. likely means that query
-// waits for nothing but the lock, so that the hold begins at once.
-func (w *queryWait) retryWhileLocked(
-	ctx context.Context, table string, likely bool, query func() error,
-) error {
-	began := time.Now()
-	wait := &Hold{"waiting for a metadata lock on " + table, began}
-	if likely {
-		w.known.Store(wait)
-	}
-	defer w.known.Store(nil)
-	var logged time.Time
-	for {
-		err := query()
-		if !mysql.IsCode(err, mysql.CodeLockTimeout) {
-			if !logged.IsZero() && err == nil {
-				w.log.Info().Str("table", table).Dur("after", time.Since(began)).
-					Msg("the lock is free; the pipeline continues")
-			}
-			return err
-		}
-		w.known.Store(wait)
-		if time.Since(logged) >= lockLogInterval {
-			logged = time.Now()
-			w.log.Warn().Str("table", table).Time("since", began).
-				Msg("the pipeline waits for a lock that another session holds; " +
-					"SHOW PROCESSLIST on the server shows the sessions")
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(lockRetryDelay):
-		}
-	}
 }

@@ -10,8 +10,10 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/dump"
+	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/file"
 )
 
 // mysqlSource is a MySQL or MariaDB as the source of one run. Its connection is for questions; the
@@ -32,28 +34,40 @@ type mysqlSource struct {
 
 var _ source = (*mysqlSource)(nil)
 
-// openMySQL connects to the pipeline's source. Close the result.
-func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlSource, error) {
-	config := p.mysqlConfig()
-	conn, err := mysql.Dial(ctx, config)
+// sourceConfig is what openSource needs.
+type sourceConfig struct {
+	// File is the pipeline file: its mapping, source.mysql.read_from and source.mysql.server_id.
+	File *file.Config
+	// MySQL is how to connect. It takes the place of File.Source.MySQL.
+	MySQL mysql.Config
+	// XATransactions carries open XA transactions from one connection to the next.
+	XATransactions *events.XATransactions
+	// Holds shows for what the source waits.
+	Holds *holds
+	Log   zerolog.Logger
+}
+
+// openSource connects to MySQL. An error may pass, unless it is a source.StopError. Close the result.
+func openSource(ctx context.Context, c sourceConfig) (*mysqlSource, error) {
+	conn, err := mysql.Dial(ctx, c.MySQL)
 	if err != nil {
 		return nil, fmt.Errorf("connect to MySQL: %w", err)
 	}
-	if err := p.checkReadFrom(conn); err != nil {
+	if err := checkReadFrom(c.File, conn); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	wait := newQueryWait(conn, "a question about settings, schemas or positions", p.log)
+	wait := newQueryWait(conn, "a question about settings, schemas or positions", c.Log)
 	m := &mysqlSource{
-		mysqlSchemas: &mysqlSchemas{conn: conn, wait: wait, mapping: &p.config.Mapping},
-		config:       config,
-		readFrom:     p.config.Source.ReadFrom,
+		mysqlSchemas: &mysqlSchemas{conn: conn, wait: wait, mapping: &c.File.Mapping},
+		config:       c.MySQL,
+		readFrom:     c.File.Source.ReadFrom,
 		dump: dump.Config{
-			MySQL: config, ServerID: serverID(&p.config),
-			XATransactions: &p.xaTransactions, Logger: p.log,
+			MySQL: c.MySQL, ServerID: serverID(c.File),
+			XATransactions: c.XATransactions, Logger: c.Log,
 		},
-		replayID: replayID(&p.config),
-		holds:    &p.holds, log: p.log, removeWait: p.holds.add(wait),
+		replayID: replayID(c.File),
+		holds:    c.Holds, log: c.Log, removeWait: c.Holds.add(wait),
 	}
 	// The connection is idle between statements of DDL, maybe for days.
 	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {

@@ -17,18 +17,6 @@ import (
 	"rowfall/sink"
 )
 
-// StopError is a failure that a retry cannot correct: first the mapping, the schema or the data
-// must change. Its text names the remedy.
-type StopError struct{ Err error }
-
-// Error returns the cause's text.
-func (e *StopError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *StopError) Unwrap() error { return e.Err }
-
-func stop(format string, args ...any) error { return &StopError{fmt.Errorf(format, args...)} }
-
 // Pipeline moves the rows of one mapping from a source to a sink.
 type Pipeline struct {
 	config file.Config
@@ -128,6 +116,14 @@ func (p *Pipeline) mysqlConfig() mysql.Config {
 		c.LockWait = lockWait
 	}
 	return c
+}
+
+// openMySQL connects to the source. Close the result.
+func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlSource, error) {
+	return openSource(ctx, sourceConfig{
+		File: &p.config, MySQL: p.mysqlConfig(), XATransactions: &p.xaTransactions,
+		Holds: &p.holds, Log: p.log,
+	})
 }
 
 // chunkBytes and dirtyKeyBytes replace the defaults of jobs.Config. Variables for tests.
@@ -297,7 +293,11 @@ func (p *Pipeline) newLoop(source source) *loop {
 
 // streamStart returns where the stream of the run starts: at the data's position.
 func (l *loop) streamStart() streamStart {
-	return streamStart{position: l.progress.Position, last: l.history.last, tables: l.tables}
+	start := streamStart{position: l.progress.Position, last: l.history.last, tables: l.tables}
+	if l.isOffline {
+		start.tables = &fileTables{tableSet: l.tables, unknown: make(map[*binlog.Table]bool)}
+	}
+	return start
 }
 
 // rejectFromOnReplica drops a pending --from while the sink is not writable, and returns an error

@@ -13,6 +13,7 @@ import (
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
 )
 
@@ -48,11 +49,11 @@ const (
 )
 
 // checkReadFrom rejects source.mysql.read_from at a source without GTIDs.
-func (p *Pipeline) checkReadFrom(source *mysql.Conn) error {
-	if len(p.config.Source.ReadFrom) == 0 || source.Server().GTIDMode {
+func checkReadFrom(c *file.Config, source *mysql.Conn) error {
+	if len(c.Source.ReadFrom) == 0 || source.Server().GTIDMode {
 		return nil
 	}
-	return &StopError{p.config.Fault("source.mysql.read_from",
+	return &StopError{c.Fault("source.mysql.read_from",
 		"rows cannot be read from another server, because the source at %s has no GTIDs; "+
 			"set its gtid_mode to ON, or remove read_from", source.Addr())}
 }

@@ -9,17 +9,9 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
-	"rowfall/binlog/dump"
-	"rowfall/binlog/events"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 )
-
-// replayStart holds the position at which a replay's stream starts, and the replay's tables.
-type replayStart struct {
-	position binlog.Position
-	tables   events.Tables
-}
 
 // replay reads a stretch of the binlog again, over a second connection, and finds the keys of the
 // rows that the stretch has changed, in old and new images. From the end of the stretch to the
@@ -268,26 +260,6 @@ func (r *replay) Table(database, name string) (*binlog.Table, error) {
 func (r *replay) Mismatch(t *binlog.Table, reason error) error {
 	r.readWhole(t.FullName(), reason.Error())
 	return nil
-}
-
-// OpenReplay implements keySource.
-func (m *mysqlSource) OpenReplay(ctx context.Context, start replayStart) (eventStream, error) {
-	config := m.replayConfig()
-	config.Tables = start.tables
-	stream, err := dump.Open(ctx, config, start.position)
-	if err != nil {
-		return nil, fmt.Errorf("read the binlog again from %s: %w", start.position, err)
-	}
-	return stream, nil
-}
-
-// replayConfig returns the configuration of a stream beside the pipeline's own.
-func (m *mysqlSource) replayConfig() dump.Config {
-	config := m.dump
-	config.Tables, config.ServerID = nil, m.replayID
-	config.XATransactions = new(events.XATransactions)
-	config.Logger = m.log.With().Bool("again", true).Logger()
-	return config
 }
 
 // Replay makes the running pipeline read again the rows that a stretch of the binlog has changed.

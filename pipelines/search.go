@@ -403,7 +403,7 @@ func (p *Pipeline) BackfillWhere(ctx context.Context, table, condition string) (
 		return nil
 	})
 	if err == nil {
-		err = p.tryCondition(ctx, schema, condition)
+		err = tryCondition(ctx, p.mysqlConfig(), schema, condition)
 	}
 	if err != nil {
 		return 0, err

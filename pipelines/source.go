@@ -5,6 +5,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
+	"rowfall/binlog/events"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
 )
@@ -69,7 +70,7 @@ type serverIdentity struct {
 type streamStart struct {
 	position binlog.Position
 	last     binlog.Evidence
-	tables   *tableSet // the mapped tables
+	tables   events.Tables // the mapped tables
 }
 
 // eventStream is a stream of changes. Only Wake may be called from another goroutine than Next. It

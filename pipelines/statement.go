@@ -204,7 +204,11 @@ func (l *loop) applyEffect(
 ) error {
 	n := e.Table
 	t := l.tables.all[n.String()]
-	e.Schema = withEngine(e.Schema, t)
+	var former *ddl.Schema
+	if t != nil {
+		former = t.definition
+	}
+	e.Schema = query.WithEngine(e.Schema, former)
 	if e.Schema != nil && e.Schema.NotFollowed != "" {
 		// For example a MERGE table, which shows the rows of other tables.
 		if err := l.scheduleSchemaCheck(ctx); err != nil {
@@ -228,28 +232,6 @@ func (l *loop) applyEffect(
 		return l.adoptUnmapped(n, e.Schema, e.Reason)
 	}
 	return l.altered(ctx, t, e)
-}
-
-// withEngine returns a definition with the reason why its engine cannot be followed. A reason that
-// the former engine of table t had is removed.
-func withEngine(d *ddl.Schema, t *mappedTable) *ddl.Schema {
-	if d == nil {
-		return nil
-	}
-	why := query.EngineNotFollowed(d.Engine)
-	if why == "" && t != nil && t.definition != nil {
-		if old := query.EngineNotFollowed(t.definition.Engine); old != d.NotFollowed {
-			why = d.NotFollowed
-		}
-	} else if why == "" {
-		why = d.NotFollowed
-	}
-	if why == d.NotFollowed {
-		return d
-	}
-	changed := *d
-	changed.NotFollowed = why
-	return &changed
 }
 
 // tableGone handles a DROP, or a RENAME to another name. Keys that a plan of heirs can write stay.

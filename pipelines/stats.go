@@ -118,7 +118,7 @@ func (p *Pipeline) Stats() Stats {
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
 		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
 		DeadLetters: m.letters.Load(), Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
-		Streaming: m.streaming.Load(), Held: p.holds.now(p.target(), m.removing.Load()),
+		Streaming: m.streaming.Load(), Held: p.held(),
 		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
 	}
 	if t := m.time.Load(); t > 0 {
@@ -197,4 +197,14 @@ func (m *stats) recordJobs(s *tableSet) {
 		}
 	}
 	m.complete.Store(complete)
+}
+
+// held returns what holds the pipeline or its jobs now, oldest first.
+func (p *Pipeline) held() []Hold {
+	reason, since := p.target().Held()
+	others := []Hold{{Reason: reason, Since: since}}
+	if removal := p.stats.removing.Load(); removal != nil {
+		others = append(others, *removal)
+	}
+	return p.holds.Now(others...)
 }

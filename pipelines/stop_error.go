@@ -1,0 +1,15 @@
+package pipelines
+
+import "fmt"
+
+// StopError is a failure that a retry cannot correct: first the mapping, the schema or the data
+// must change. Its text names the remedy.
+type StopError struct{ Err error }
+
+// Error returns the cause's text.
+func (e *StopError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *StopError) Unwrap() error { return e.Err }
+
+func stop(format string, args ...any) error { return &StopError{fmt.Errorf(format, args...)} }
