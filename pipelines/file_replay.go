@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -19,9 +18,9 @@ import (
 type FileReplay struct {
 	config  file.Config
 	options FileReplayOptions
+	stretch files.Stretch
 	source  *fileSource
 	log     zerolog.Logger
-	stream  atomic.Pointer[files.Stream]
 }
 
 // FileReplayOptions are what is replayed.
@@ -61,17 +60,12 @@ func NewFileReplay(
 	if err != nil {
 		return nil, err
 	}
-	return &FileReplay{config: c, options: o, source: source, log: log}, nil
+	return &FileReplay{config: c, options: o, stretch: stretch, source: source, log: log}, nil
 }
 
 // Progress returns how many bytes of the stretch have been read, and the size of the stretch. Any
 // goroutine may call it.
-func (r *FileReplay) Progress() (done, total int64) {
-	if s := r.stream.Load(); s != nil {
-		done = s.Read()
-	}
-	return done, r.source.stretch.Bytes
-}
+func (r *FileReplay) Progress() (done, total int64) { return r.source.Progress() }
 
 // Run applies the transactions. If it fails, the node holds those before the fault.
 func (r *FileReplay) Run(ctx context.Context) (result FileReplayResult, err error) {
@@ -116,7 +110,7 @@ func (p *Pipeline) replayFiles(
 ) (*loop, error) {
 	source := r.source
 	l := p.newLoop(source)
-	l.isOffline, l.schemaDump, l.from = true, r.options.Schema, source.stretch.Start.String()
+	l.isOffline, l.schemaDump, l.from = true, r.options.Schema, r.stretch.Start.String()
 	if err := l.decideStart(ctx, state, progress{}); err != nil {
 		return nil, err
 	}
@@ -128,7 +122,6 @@ func (p *Pipeline) replayFiles(
 		return nil, err
 	}
 	defer func() { _ = stream.Close() }()
-	r.stream.Store(source.stream)
 	l.stream, l.tables.position = stream, stream.Position
 	defer l.jobs.Close()
 	err = l.run(ctx)
@@ -138,7 +131,7 @@ func (p *Pipeline) replayFiles(
 	if flushed := l.applyWhole(ctx, err); flushed != nil {
 		return l, flushed
 	}
-	switch broken := source.stretch.Broken; {
+	switch broken := r.stretch.Broken; {
 	case !errors.Is(err, files.ErrEnd):
 		return l, err
 	case broken != nil:

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
@@ -24,7 +25,8 @@ type fileSource struct {
 	tables  fileCatalog
 	// cascading holds the tables with foreign keys whose cascades change rows without logging them.
 	cascading map[ddl.TableName]bool
-	stream    *files.Stream
+	// stream is nil until OpenStream. Progress reads it from any goroutine.
+	stream atomic.Pointer[files.Stream]
 }
 
 var _ source = (*fileSource)(nil)
@@ -104,8 +106,17 @@ func (f *fileSource) OpenStream(_ context.Context, start streamStart) (eventStre
 	if err != nil {
 		return nil, err
 	}
-	f.stream = stream
+	f.stream.Store(stream)
 	return &fileStream{stream, f}, nil
+}
+
+// Progress returns how many bytes of the stretch have been read, and the size of the stretch. Any
+// goroutine may call it.
+func (f *fileSource) Progress() (done, total int64) {
+	if s := f.stream.Load(); s != nil {
+		done = s.Read()
+	}
+	return done, f.stretch.Bytes
 }
 
 // fileStream is the stream of a fileSource. It tracks the foreign keys that statements add.
