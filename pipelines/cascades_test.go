@@ -11,6 +11,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
@@ -69,9 +70,10 @@ func TestCascadeParents(t *testing.T) {
 
 // selfReferring returns a source whose table shop.t refers to itself.
 func selfReferring(table *binlog.Table) *scriptedSource {
+	self := ddl.TableName{Database: "shop", Table: "t"}
 	return &scriptedSource{
 		tables: []*binlog.Table{table}, woken: make(chan struct{}, 1),
-		cascades: []unloggedCascade{{ddl.TableName{Database: "shop", Table: "t"}, query.ForeignKey{
+		cascades: []source.UnloggedCascade{{Table: self, Key: query.ForeignKey{
 			Name: "tt", Columns: []string{"v"}, ParentDatabase: "shop", ParentTable: "t",
 			Referenced: []string{"id"}, OnDelete: "CASCADE", OnUpdate: "CASCADE",
 		}}},
@@ -222,7 +224,7 @@ func TestUpdateOfUnmappedParent(t *testing.T) {
 	n := ddl.TableName{Database: "other", Table: "t"}
 	source := selfReferring(intTable())
 	source.parents = map[ddl.TableName]*binlog.Table{n: parent}
-	source.cascades[0].key.ParentDatabase = "other"
+	source.cascades[0].Key.ParentDatabase = "other"
 	l := reconcilingLoop(t, sinktest.NewMemory("test"), source)
 	defer l.jobs.Close()
 	m := l.tables.all["shop.t"]

@@ -27,7 +27,7 @@ func (l *loop) checkNames(ctx context.Context) error {
 		faults = append(faults, e)
 	}
 	if len(faults) > 0 {
-		return &StopError{l.config.Locate(errors.Join(faults...))}
+		return &StopError{Err: l.config.Locate(errors.Join(faults...))}
 	}
 	for _, e := range missing {
 		// If the data have the table, a statement further on in the stream dropped it.

@@ -9,6 +9,7 @@ import (
 
 	"rowfall/binlog/files"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/filesource"
 	"rowfall/sink"
 )
 
@@ -19,7 +20,7 @@ type FileReplay struct {
 	config  file.Config
 	options FileReplayOptions
 	stretch files.Stretch
-	source  *fileSource
+	source  *filesource.Source
 	log     zerolog.Logger
 }
 
@@ -56,11 +57,11 @@ func NewFileReplay(
 	if err != nil {
 		return nil, err
 	}
-	source, err := newFileSource(ctx, binlogs, stretch, &c.Mapping, o.Schema)
+	src, err := filesource.Open(ctx, binlogs, stretch, &c.Mapping, o.Schema)
 	if err != nil {
 		return nil, err
 	}
-	return &FileReplay{config: c, options: o, stretch: stretch, source: source, log: log}, nil
+	return &FileReplay{config: c, options: o, stretch: stretch, source: src, log: log}, nil
 }
 
 // Progress returns how many bytes of the stretch have been read, and the size of the stretch. Any
@@ -108,8 +109,8 @@ func (r *FileReplay) Run(ctx context.Context) (result FileReplayResult, err erro
 func (p *Pipeline) replayFiles(
 	ctx context.Context, r *FileReplay, state sink.State,
 ) (*loop, error) {
-	source := r.source
-	l := p.newLoop(source)
+	src := r.source
+	l := p.newLoop(src)
 	l.isOffline, l.schemaDump, l.from = true, r.options.Schema, r.stretch.Start.String()
 	if err := l.decideStart(ctx, state, progress{}); err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (p *Pipeline) replayFiles(
 	if err := l.checkForeignKeys(ctx, foreignKeyCheck{atStart: true}); err != nil {
 		return nil, err
 	}
-	stream, err := source.OpenStream(ctx, l.streamStart())
+	stream, err := src.OpenStream(ctx, l.streamStart())
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"rowfall/binlog/ddl"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
 )
@@ -102,24 +103,24 @@ func (l *loop) applyCascadeSettings(ctx context.Context, names []ddl.TableName) 
 	var faults []string
 	for i := range found {
 		f := &found[i]
-		rule, err := l.ruleOf(l.tables.all[f.table.String()])
+		rule, err := l.ruleOf(l.tables.all[f.Table.String()])
 		if err != nil {
 			return err
 		}
 		if rule.OnCascade == transform.IgnoreCascades {
-			l.tables.ignoredCascades[f.table.String()] = true
+			l.tables.ignoredCascades[f.Table.String()] = true
 			continue
 		}
 		if path == "" {
 			path = rule.Path
 		}
-		faults = append(faults, "the foreign key "+f.key.Name+" of mapped table "+
-			f.table.String()+" is "+f.key.Cascades())
+		faults = append(faults, "the foreign key "+f.Key.Name+" of mapped table "+
+			f.Table.String()+" is "+f.Key.Cascades())
 	}
 	if len(faults) == 0 {
 		return nil
 	}
-	return &StopError{l.config.Fault(path, "%s, and this server logs no rows that a cascade "+
+	return &StopError{Err: l.config.Fault(path, "%s, and this server logs no rows that a cascade "+
 		"changes; set `cascades: reconcile`, drop the cascade, or set `cascades: ignore` for the "+
 		"table if its keys may differ from its rows then", strings.Join(faults, "; "))}
 }
@@ -141,7 +142,7 @@ func (l *loop) readCascades(ctx context.Context, names []ddl.TableName) error {
 		isRead := func(k tablestate.ForeignKey) bool { return slices.Contains(names, childOf(&k)) }
 		graph.keys = slices.DeleteFunc(slices.Clone(graph.keys), isRead)
 		for i := range found {
-			f := found[i].stored()
+			f := storedForm(&found[i])
 			graph.keys = append(graph.keys, f)
 			if parent := parentOf(&f); !done[parent] && !slices.Contains(next, parent) {
 				next = append(next, parent)
@@ -196,11 +197,11 @@ func (l *loop) readParentSchemas(ctx context.Context, altered []ddl.TableName) e
 	return nil
 }
 
-// stored returns the form of the foreign key that is stored.
-func (u *unloggedCascade) stored() tablestate.ForeignKey {
-	k := &u.key
+// storedForm returns the form of a foreign key that is stored.
+func storedForm(u *source.UnloggedCascade) tablestate.ForeignKey {
+	k := &u.Key
 	return tablestate.ForeignKey{
-		Database: u.table.Database, Table: u.table.Table, Name: k.Name, Columns: k.Columns,
+		Database: u.Table.Database, Table: u.Table.Table, Name: k.Name, Columns: k.Columns,
 		ParentDatabase: k.ParentDatabase, ParentTable: k.ParentTable, Referenced: k.Referenced,
 		OnDelete: k.OnDelete, OnUpdate: k.OnUpdate,
 	}

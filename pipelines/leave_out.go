@@ -266,7 +266,7 @@ func (l *loop) checkMismatched() error {
 			continue
 		}
 		if !l.leavesOut(t) {
-			return l.offerSkip(&StopError{reason}, t.FullName())
+			return l.offerSkip(&StopError{Err: reason}, t.FullName())
 		}
 		delete(l.tables.mismatched, t)
 		l.stream.Forget() // the next transaction of the table is compared again

@@ -14,6 +14,7 @@ import (
 	"rowfall/binlog/ddl"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
@@ -42,10 +43,10 @@ type loop struct {
 	log       zerolog.Logger
 	sink      Sink
 	deltas    bool // the sink accepts transform.Delta
-	server    sourceServer
-	positions positionReader
-	schemas   schemaReader
-	stream    eventStream
+	server    source.Server
+	positions source.PositionReader
+	schemas   source.SchemaReader
+	stream    source.Stream
 	tables    *tableSet
 	check     schemaCheck
 	jobs      *jobs.Engine
@@ -65,7 +66,7 @@ type loop struct {
 	jobsUnrecorded bool
 	history        history
 	requests       chan request // what users ask of the loop
-	keys           keySource
+	keys           source.KeySource
 	search         *searchRun    // the running search, or nil
 	skipCalls      chan skipCall // transactions that users ask to skip
 	// gaps are the stretches whose changes were not applied, as of unit. skips are the transactions

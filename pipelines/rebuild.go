@@ -179,7 +179,7 @@ func (l *loop) handleLookups(ctx context.Context) error {
 			return err
 		}
 		if rule.OnError == transform.StopAtError {
-			return &StopError{reason}
+			return &StopError{Err: reason}
 		}
 		t.mismatched = t.definition
 		names = append(names, t.name())

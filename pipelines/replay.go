@@ -10,6 +10,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 )
 
@@ -18,7 +19,7 @@ import (
 // position that the pipeline had when the replay began, it reads only statements. A table that a
 // statement names is read as a whole, because its present columns may not fit the logged rows.
 type replay struct {
-	source  keySource
+	source  source.KeySource
 	dialect ddl.Options
 	// tables are the mapped tables by database.table, as they are at the pipeline's position.
 	tables map[string]*replayTable
@@ -86,7 +87,7 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 	}
 	r.reset()
 	r.isPast = includes(&r.at, &r.to)
-	stream, err := r.source.OpenReplay(ctx, replayStart{r.at, r})
+	stream, err := r.source.OpenReplay(ctx, source.ReplayStart{Position: r.at, Tables: r})
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 
 // passed is called between transactions. It advances the position where the replay continues, and
 // sends a full page.
-func (r *replay) passed(stream eventStream, send func(page) error) error {
+func (r *replay) passed(stream source.Stream, send func(page) error) error {
 	if at := stream.Position(); at.CompareFile(r.at) > 0 {
 		r.at = at.Clone()
 	}
@@ -294,22 +295,22 @@ func (p *Pipeline) resolveReplay(
 ) (r replayRequest, err error) {
 	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
 	defer cancel()
-	source, err := p.openMySQL(ctx)
+	src, err := p.openMySQL(ctx)
 	if err != nil {
 		return r, err
 	}
-	defer source.Close()
-	if r.from, err = source.ResolvePosition(ctx, from); err != nil {
+	defer src.Close()
+	if r.from, err = src.ResolvePosition(ctx, from); err != nil {
 		return r, err
 	}
 	r.search = &tablestate.Search{
-		Server: source.Identity().UUID, Reason: "replay from " + from,
+		Server: src.Identity().UUID, Reason: "replay from " + from,
 	}
 	if to == "" {
 		return r, nil
 	}
 	r.search.Reason += " to " + to
-	r.to, err = source.ResolvePosition(ctx, to)
+	r.to, err = src.ResolvePosition(ctx, to)
 	return r, err
 }
 

@@ -7,12 +7,13 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 )
 
 // conditionSearch finds the rows of a table that match a condition.
 type conditionSearch struct {
-	source    keySource
+	source    source.KeySource
 	table     string
 	schema    *binlog.Table
 	key       []int

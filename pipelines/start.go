@@ -358,13 +358,13 @@ func (l *loop) checkLoadable(t *mappedTable) error {
 	}
 	rule, err := l.config.Mapping.Rule(t.Database, t.Name)
 	if err != nil {
-		return &StopError{err}
+		return &StopError{Err: err}
 	}
 	if rule != nil && rule.Wildcard {
 		l.tables.unmap(t, fault.Error())
 		return nil
 	}
-	return &StopError{l.config.Fault(l.entryPath(t.Schema), "%v", fault)}
+	return &StopError{Err: l.config.Fault(l.entryPath(t.Schema), "%v", fault)}
 }
 
 // addAltered maps tables that were altered while they were read. Their jobs read the definitions

@@ -163,7 +163,7 @@ func withoutReplaced(effects []ddl.Effect) []ddl.Effect {
 func (l *loop) matches(n ddl.TableName) (bool, error) {
 	rule, err := l.config.Mapping.Rule(n.Database, n.Table)
 	if err != nil {
-		return false, &StopError{err}
+		return false, &StopError{Err: err}
 	}
 	return rule != nil, nil
 }
@@ -299,7 +299,7 @@ func (l *loop) removeRows(
 ) error {
 	switch on {
 	case transform.StopAtRemoval:
-		return &StopError{&settingError{fmt.Errorf(
+		return &StopError{Err: &settingError{fmt.Errorf(
 			"a %s of mapped table %s follows position %s, and its `%s` is stop; "+
 				"set `%s: delete` or `ignore`, and start again",
 			reason, t.FullName(), l.progress.Position, setting, setting)}}
@@ -410,7 +410,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 	if changesKeys && e.Class == ddl.ValuesChanged {
 		switch rule.OnAlter {
 		case transform.StopAtAlter:
-			return &StopError{&settingError{fmt.Errorf(
+			return &StopError{Err: &settingError{fmt.Errorf(
 				"an ALTER (%s) of mapped table %s follows position %s and logs no rows, "+
 					"and its `on_alter` is stop; set `on_alter: reconcile`, and start again",
 				e.Reason, t.FullName(), l.progress.Position)}}
@@ -472,7 +472,7 @@ func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error
 func (l *loop) ruleOf(t *mappedTable) (*transform.Rule, error) {
 	rule, err := l.config.Mapping.Rule(t.Database, t.Name)
 	if err != nil {
-		return nil, &StopError{err}
+		return nil, &StopError{Err: err}
 	}
 	if rule == nil {
 		return new(transform.Rule), nil

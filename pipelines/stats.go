@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
@@ -37,7 +38,7 @@ type stats struct {
 	faults   atomic.Pointer[[]TableFault]     // see Stats.Quarantined
 	gaps     atomic.Pointer[[]tablestate.Gap] // see Stats.Gaps
 	skips    atomic.Pointer[[]PendingSkip]    // see Stats.Skips
-	removing atomic.Pointer[Hold]             // the removal of keys that the stream waits for
+	removing atomic.Pointer[holds.Hold]       // the removal of keys that the stream waits for
 	cascades atomic.Pointer[[]string]         // see Stats.IgnoredCascades
 }
 
@@ -76,7 +77,7 @@ type Stats struct {
 	Streaming bool
 	// Held lists what keeps the pipeline from making progress although nothing has failed, the
 	// oldest first: its sink, a lock in MySQL, a query without an answer.
-	Held []Hold
+	Held []holds.Hold
 	// Unmapped lists the tables that match the mapping but are not mapped, sorted by name.
 	Unmapped []UnmappedTable
 	// Jobs lists the jobs that are not done, and Quarantined the tables whose changes are not
@@ -200,9 +201,9 @@ func (m *stats) recordJobs(s *tableSet) {
 }
 
 // held returns what holds the pipeline or its jobs now, oldest first.
-func (p *Pipeline) held() []Hold {
+func (p *Pipeline) held() []holds.Hold {
 	reason, since := p.target().Held()
-	others := []Hold{{Reason: reason, Since: since}}
+	others := []holds.Hold{{Reason: reason, Since: since}}
 	if removal := p.stats.removing.Load(); removal != nil {
 		others = append(others, *removal)
 	}

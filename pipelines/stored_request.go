@@ -27,7 +27,7 @@ func StoreBackfill(
 			if t.Schema == nil {
 				return 0, fmt.Errorf("the columns of %s are not known; read the whole table", table)
 			}
-			if err := tryCondition(ctx, s.pipeline.mysqlConfig(), t.Schema, condition); err != nil {
+			if err := s.pipeline.tryCondition(ctx, t.Schema, condition); err != nil {
 				return 0, err
 			}
 			request = conditionRequest(table, condition)

@@ -132,7 +132,7 @@ func (s *tableSet) add(d *ddl.Schema) (*mappedTable, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &StopError{err}
+		return nil, &StopError{Err: err}
 	}
 	if plan == nil {
 		return nil, nil
@@ -191,7 +191,7 @@ func (s *tableSet) unmap(t *mappedTable, reason string) {
 // checkConflicts returns a StopError if two outputs could write one key.
 func (s *tableSet) checkConflicts() error {
 	if err := transform.Conflicts(s.plans()); err != nil {
-		return &StopError{err}
+		return &StopError{Err: err}
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	}
 	rule, err := s.mapping.Rule(database, name)
 	if err != nil {
-		return nil, &StopError{err}
+		return nil, &StopError{Err: err}
 	}
 	if rule != nil {
 		s.unknown[ddl.TableName{Database: database, Table: name}] = true

@@ -1,4 +1,4 @@
-package pipelines
+package source
 
 import "fmt"
 
@@ -12,4 +12,5 @@ func (e *StopError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *StopError) Unwrap() error { return e.Err }
 
-func stop(format string, args ...any) error { return &StopError{fmt.Errorf(format, args...)} }
+// Stopf returns a StopError with a text as fmt.Errorf makes it: "%w" wraps a cause.
+func Stopf(format string, args ...any) error { return &StopError{fmt.Errorf(format, args...)} }

@@ -1,4 +1,4 @@
-package pipelines
+package mysqlsource
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog/mysql"
+	"rowfall/pipelines/holds"
 )
 
 // queryWait is the wait of the statements of one connection.
@@ -18,20 +19,20 @@ type queryWait struct {
 	what string
 	log  zerolog.Logger
 	// known is the wait's cause, if more is known than that the server is silent.
-	known atomic.Pointer[Hold]
+	known atomic.Pointer[holds.Hold]
 }
 
 func newQueryWait(conn *mysql.Conn, what string, log zerolog.Logger) *queryWait {
 	return &queryWait{conn: conn, what: what, log: log}
 }
 
-// hold returns what the connection waits for. Since is zero if it does not wait.
-func (w *queryWait) hold() Hold {
+// Hold returns what the connection waits for. Since is zero if it does not wait.
+func (w *queryWait) Hold() holds.Hold {
 	if h := w.known.Load(); h != nil {
 		return *h
 	}
 	reason := fmt.Sprintf("waiting for MySQL at %s to answer %s", w.conn.Addr(), w.what)
-	return Hold{reason, w.conn.SilentSince()}
+	return holds.Hold{Reason: reason, Since: w.conn.SilentSince()}
 }
 
 const (
@@ -49,7 +50,7 @@ func (w *queryWait) retryWhileLocked(
 	ctx context.Context, table string, likely bool, query func() error,
 ) error {
 	began := time.Now()
-	wait := &Hold{"waiting for a metadata lock on " + table, began}
+	wait := &holds.Hold{Reason: "waiting for a metadata lock on " + table, Since: began}
 	if likely {
 		w.known.Store(wait)
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package mysqlsource
 
 import (
 	"context"
@@ -10,17 +10,18 @@ import (
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/source"
 )
 
-// OpenKeys implements keySource.
-func (m *mysqlSource) OpenKeys() keyReader {
-	return &mysqlRows{
+// OpenKeys implements source.KeySource.
+func (m *Source) OpenKeys() source.KeyReader {
+	return &rows{
 		config: m.config, server: m.conn.Server().UUID, holds: m.holds, log: m.log,
 	}
 }
 
-// ReadKeys implements keyReader.
-func (m *mysqlRows) ReadKeys(
+// ReadKeys implements source.KeyReader.
+func (m *rows) ReadKeys(
 	ctx context.Context, request query.KeysRequest, reset func(), key func(texts [][]byte) error,
 ) (result query.KeysResult, err error) {
 	name := request.Table.FullName()
@@ -34,19 +35,19 @@ func (m *mysqlRows) ReadKeys(
 	return result, err
 }
 
-// OpenReplay implements keySource.
-func (m *mysqlSource) OpenReplay(ctx context.Context, start replayStart) (eventStream, error) {
+// OpenReplay implements source.KeySource.
+func (m *Source) OpenReplay(ctx context.Context, start source.ReplayStart) (source.Stream, error) {
 	config := m.replayConfig()
-	config.Tables = start.tables
-	stream, err := dump.Open(ctx, config, start.position)
+	config.Tables = start.Tables
+	stream, err := dump.Open(ctx, config, start.Position)
 	if err != nil {
-		return nil, fmt.Errorf("read the binlog again from %s: %w", start.position, err)
+		return nil, fmt.Errorf("read the binlog again from %s: %w", start.Position, err)
 	}
 	return stream, nil
 }
 
 // replayConfig returns the configuration of a stream beside the pipeline's own.
-func (m *mysqlSource) replayConfig() dump.Config {
+func (m *Source) replayConfig() dump.Config {
 	config := m.dump
 	config.Tables, config.ServerID = nil, m.replayID
 	config.XATransactions = new(events.XATransactions)
@@ -54,15 +55,14 @@ func (m *mysqlSource) replayConfig() dump.Config {
 	return config
 }
 
-// tryCondition returns the server's error if the server cannot evaluate the condition.
-func tryCondition(
+// TryCondition returns the server's error if the server cannot evaluate a condition over the columns
+// of t. It opens a connection for that, and waits until ctx ends at most.
+func TryCondition(
 	ctx context.Context, config mysql.Config, t *binlog.Table, condition string,
 ) error {
 	if err := query.CheckCondition(condition); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
-	defer cancel()
 	conn, err := mysql.Dial(ctx, config)
 	if err != nil {
 		return fmt.Errorf("connect to try the condition: %w", err)
