@@ -9,8 +9,8 @@
 //   - query_wait.go: queries that wait for a lock, or for an answer
 //   - server_id.go: the id under which a pipeline connects to MySQL
 //
-// A Source belongs to one run of a pipeline. The loop's goroutine calls the Source. Each reader that
-// OpenRows or OpenKeys returns, and each stream, has a connection of its own, so that another
+// A Source belongs to one run of a pipeline, and the goroutine of the loop calls it. Each reader
+// that OpenRows or OpenKeys returns, and each stream, has a connection of its own, so that another
 // goroutine may use it.
 //
 // Only package pipelines may import this package. Its queries are in binlog/query, and its streams

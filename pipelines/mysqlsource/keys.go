@@ -55,8 +55,8 @@ func (m *Source) replayConfig() dump.Config {
 	return config
 }
 
-// TryCondition returns the server's error if the server cannot evaluate a condition over the columns
-// of t. It opens a connection for that, and waits until ctx ends at most.
+// TryCondition returns the server's error if the server cannot evaluate a condition over the
+// columns of t. It opens a connection for that. ctx limits the time.
 func TryCondition(
 	ctx context.Context, config mysql.Config, t *binlog.Table, condition string,
 ) error {
