@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
@@ -103,7 +104,7 @@ func (c *cascades) reached(k *tablestate.ForeignKey, reconciled func(string) boo
 }
 
 // deleteKeysOf returns the foreign keys that refer to a table and change rows after a DELETE.
-func (c *cascades) deleteKeysOf(n tableName) (keys []*tablestate.ForeignKey) {
+func (c *cascades) deleteKeysOf(n ddl.TableName) (keys []*tablestate.ForeignKey) {
 	for i := range c.keys {
 		if k := &c.keys[i]; parentOf(k) == n && query.ChangesRows(k.OnDelete) {
 			keys = append(keys, k)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
@@ -22,11 +23,11 @@ type cascades struct {
 	// stored is set once keys, also an empty list, were loaded from the data or saved.
 	stored bool
 	// parents are the tables whose DELETEs or UPDATEs change rows of reconciled tables.
-	parents map[tableName]*cascadeParent
+	parents map[ddl.TableName]*cascadeParent
 	// schemas are the schemas of parents that are not mapped. They show to which values foreign
 	// keys referred, and whether an UPDATE changes these values. Without a schema, every UPDATE of
 	// the parent counts as such a change, and the rows that referred to deleted rows are not known.
-	schemas map[tableName]*parentSchema
+	schemas map[ddl.TableName]*parentSchema
 	// schemasPending is set if some of schemas are not valid yet.
 	schemasPending bool
 	// due holds the tables in which the open transaction has changed rows without row events, with
@@ -40,7 +41,7 @@ type cascades struct {
 
 // cascadeParent is a table that foreign keys refer to.
 type cascadeParent struct {
-	name tableName
+	name ddl.TableName
 	// onDelete are the full names of the tables that a DELETE in this table changes.
 	onDelete []string
 	onUpdate []cascadeUpdate
@@ -57,7 +58,7 @@ type parentSchema struct {
 }
 
 // schemaOf returns the schema of a parent that is not mapped; nil if it is not known.
-func (c *cascades) schemaOf(n tableName) *binlog.Table {
+func (c *cascades) schemaOf(n ddl.TableName) *binlog.Table {
 	if s := c.schemas[n]; s != nil && s.isValid {
 		return s.table
 	}
@@ -90,15 +91,17 @@ type cascadeUpdate struct {
 	tables  []string
 }
 
-func parentOf(k *tablestate.ForeignKey) tableName {
-	return tableName{k.ParentDatabase, k.ParentTable}
+func parentOf(k *tablestate.ForeignKey) ddl.TableName {
+	return ddl.TableName{Database: k.ParentDatabase, Table: k.ParentTable}
 }
 
-func childOf(k *tablestate.ForeignKey) tableName { return tableName{k.Database, k.Table} }
+func childOf(k *tablestate.ForeignKey) ddl.TableName {
+	return ddl.TableName{Database: k.Database, Table: k.Table}
+}
 
 // compile computes parents from keys. reconciled reports whether a table has `cascades: reconcile`.
 func (c *cascades) compile(reconciled func(full string) bool) {
-	c.parents = make(map[tableName]*cascadeParent)
+	c.parents = make(map[ddl.TableName]*cascadeParent)
 	for i := range c.keys {
 		name := parentOf(&c.keys[i])
 		if c.parents[name] != nil {
@@ -128,7 +131,7 @@ func (c *cascades) compile(reconciled func(full string) bool) {
 
 // below returns a table and the tables that cascades from it may change, of those that are
 // reconciled.
-func (c *cascades) below(n tableName, reconciled func(full string) bool) []string {
+func (c *cascades) below(n ddl.TableName, reconciled func(full string) bool) []string {
 	w := newCascadeWalk(c.keys)
 	w.reached[n.String()] = true
 	w.follow(n, binlog.Delete, nil)
@@ -156,7 +159,7 @@ func newCascadeWalk(keys []tablestate.ForeignKey) *cascadeWalk {
 
 // follow visits the tables that a DELETE or UPDATE in table n changes. columns are the columns that
 // the UPDATE changes; nil means any column.
-func (w *cascadeWalk) follow(n tableName, op binlog.Op, columns []string) {
+func (w *cascadeWalk) follow(n ddl.TableName, op binlog.Op, columns []string) {
 	for i := range w.keys {
 		k := &w.keys[i]
 		if parentOf(k) != n {
@@ -196,7 +199,7 @@ func haveCommon(a, b []string) bool {
 
 // watch returns the parent with a name; nil if the table is not a parent. It also returns nil if
 // foreignKeysOff is set: with foreign_key_checks=0 foreign keys change no rows.
-func (c *cascades) watch(n tableName, foreignKeysOff bool) *cascadeParent {
+func (c *cascades) watch(n ddl.TableName, foreignKeysOff bool) *cascadeParent {
 	if len(c.parents) == 0 || foreignKeysOff {
 		return nil
 	}

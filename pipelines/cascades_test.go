@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
@@ -57,20 +59,21 @@ func TestCascadeParents(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("the parents are %q, want %q", got, want)
 	}
-	below := c.below(tableName{"shop", "n"}, func(string) bool { return true })
+	below := c.below(ddl.TableName{Database: "shop", Table: "n"}, func(string) bool { return true })
 	if want := []string{"shop.n", "shop.o", "shop.q"}; !slices.Equal(below, want) {
 		t.Errorf("below n are %q, want %q", below, want)
 	}
-	if p := c.watch(tableName{"shop", "p"}, true); p != nil {
+	if p := c.watch(ddl.TableName{Database: "shop", Table: "p"}, true); p != nil {
 		t.Error("a change with foreign_key_checks=0 is watched")
 	}
 }
 
 // selfReferring returns a source whose table shop.t refers to itself.
 func selfReferring(table *binlog.Table) *scriptedSource {
+	self := ddl.TableName{Database: "shop", Table: "t"}
 	return &scriptedSource{
 		tables: []*binlog.Table{table}, woken: make(chan struct{}, 1),
-		cascades: []unloggedCascade{{tableName{"shop", "t"}, query.ForeignKey{
+		cascades: []source.UnloggedCascade{{Table: self, Key: query.ForeignKey{
 			Name: "tt", Columns: []string{"v"}, ParentDatabase: "shop", ParentTable: "t",
 			Referenced: []string{"id"}, OnDelete: "CASCADE", OnUpdate: "CASCADE",
 		}}},
@@ -218,10 +221,10 @@ func TestCascadeDuringLoad(t *testing.T) {
 func TestUpdateOfUnmappedParent(t *testing.T) {
 	parent := intTable()
 	parent.Database = "other"
-	n := tableName{"other", "t"}
+	n := ddl.TableName{Database: "other", Table: "t"}
 	source := selfReferring(intTable())
-	source.parents = map[tableName]*binlog.Table{n: parent}
-	source.cascades[0].key.ParentDatabase = "other"
+	source.parents = map[ddl.TableName]*binlog.Table{n: parent}
+	source.cascades[0].Key.ParentDatabase = "other"
 	l := reconcilingLoop(t, sinktest.NewMemory("test"), source)
 	defer l.jobs.Close()
 	m := l.tables.all["shop.t"]
@@ -258,7 +261,7 @@ func TestUpdateOfUnmappedParent(t *testing.T) {
 	if !update([2]uint32{1, 1}, [2]uint32{2, 1}) {
 		t.Error("an UPDATE of the column that is referred to does not count")
 	}
-	if err := l.readParentSchemas(t.Context(), []tableName{n}); err != nil {
+	if err := l.readParentSchemas(t.Context(), []ddl.TableName{n}); err != nil {
 		t.Fatal(err)
 	}
 	if l.tables.cascades.schemaOf(n) != nil {

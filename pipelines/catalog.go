@@ -7,14 +7,6 @@ import (
 	"rowfall/binlog/ddl"
 )
 
-// tableName is a table as the server stores its name.
-type tableName struct{ database, table string }
-
-// String returns database.table.
-func (n tableName) String() string { return n.database + "." + n.table }
-
-func nameOf(n ddl.TableName) tableName { return tableName{n.Database, n.Table} }
-
 // catalog adapts a tableSet to ddl.Catalog: the definitions of the tables that the mapping
 // matches, mapped or not.
 type catalog struct {
@@ -40,7 +32,7 @@ func (c catalog) Tables(database string) []ddl.TableName {
 	var names []ddl.TableName
 	for _, full := range c.set.names() {
 		if t := c.set.all[full]; strings.EqualFold(t.Database, database) {
-			names = append(names, ddl.TableName{Database: t.Database, Table: t.Name})
+			names = append(names, t.name())
 		}
 	}
 	for _, d := range c.set.definitions {
@@ -66,19 +58,5 @@ func (c catalog) Database(name string) (ddl.Charset, bool) {
 
 // ddlOptions returns the server and the session in which a statement was executed.
 func (l *loop) ddlOptions(ev *binlog.Event) ddl.Options {
-	return statementOptions(l.schemas.Dialect(), ev)
-}
-
-// statementOptions returns the server and the session in which a statement was executed.
-func statementOptions(o ddl.Options, ev *binlog.Event) ddl.Options {
-	o.SQLMode = ddl.SQLMode(ev.Session.SQLMode)
-	o.Database = ev.Database
-	o.Server = ddl.Charset{Name: ev.Session.ServerCharset}
-	if ev.Session.KnowsExplicitTimestamps {
-		o.Timestamps = ddl.TimestampsImplicit
-		if ev.Session.ExplicitTimestamps {
-			o.Timestamps = ddl.TimestampsExplicit
-		}
-	}
-	return o
+	return l.schemas.Dialect().InSession(ev)
 }

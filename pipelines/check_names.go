@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 )
 
 // checkNames returns an error if the mapping names a table or column that the server does not
@@ -18,7 +19,7 @@ func (l *loop) checkNames(ctx context.Context) error {
 		return err
 	}
 	for _, t := range tables {
-		l.tables.recordSkipped(&l.config.Mapping, tableName{t.Database, t.Name})
+		l.tables.recordSkipped(&l.config.Mapping, ddl.NameOf(t))
 	}
 	missing, columns := l.config.Mapping.UnknownNames(tables)
 	var faults []error
@@ -26,7 +27,7 @@ func (l *loop) checkNames(ctx context.Context) error {
 		faults = append(faults, e)
 	}
 	if len(faults) > 0 {
-		return &StopError{l.config.Locate(errors.Join(faults...))}
+		return &StopError{Err: l.config.Locate(errors.Join(faults...))}
 	}
 	for _, e := range missing {
 		// If the data have the table, a statement further on in the stream dropped it.

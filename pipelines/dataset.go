@@ -14,6 +14,7 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/mysqlsource"
 	"rowfall/sink"
 	"rowfall/transform"
 )
@@ -34,7 +35,7 @@ type Dataset struct {
 // ReadDataset reads every mapped table with SELECT. The result is consistent only if nothing writes
 // to the tables meanwhile.
 func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*Dataset, error) {
-	schemas, err := readSchemas(ctx, conn, m, nil)
+	schemas, err := mysqlsource.ReadSchemas(ctx, conn, m, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -5,10 +5,9 @@
 //
 //   - pipeline.go, supervise.go: one run of a pipeline, and the retries around runs
 //   - instance.go: a pipeline together with the replication node that it writes to
-//   - source.go, sink.go: what the loop needs of a source and of a sink
-//   - mysql_source.go, mysql_schemas.go, mysql_rows.go: MySQL as a source: the connection and the
-//     stream, the definitions of tables, the rows for a load; mysql_time.go: the position at a time
-//   - read_from.go: rows from a replica of the source; throttle.go, delay.go: pauses of jobs
+//   - source: what the loop needs of a source; mysqlsource: MySQL as a source; filesource: binlog
+//     files as a source; sink.go: what the loop needs of a sink
+//   - throttle.go, delay.go: pauses of jobs; holds: what a pipeline waits for
 //   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
 //   - start.go: where a run starts; history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
@@ -34,7 +33,7 @@
 //     again, by a condition or in a stretch of the binlog
 //   - stopped.go, stored_request.go: the directory of a pipeline that does not run: its status and
 //     jobs, and requests for the next run
-//   - file_replay.go, file_source.go: the literal replay of binlog files into an empty directory,
+//   - file_replay.go, file_tables.go: the literal replay of binlog files into an empty directory,
 //     without a server
 //   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew while
 //     the old data serve
@@ -43,11 +42,10 @@
 //     what the stream does with them, and what users ask about them
 //   - gaps.go: stretches of the binlog that were left out, and how jobs close such gaps; skip.go,
 //     leave_out.go: requests to skip a transaction, and their execution by the loop
-//   - stats.go, holds.go, status.go, status_gaps.go, commands.go, skip_command.go, known_tables.go:
+//   - stats.go, status.go, status_gaps.go, commands.go, skip_command.go, known_tables.go:
 //     what users see: Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification
 //   - node.go: OpenNode, a node with the ROWFALL commands, with or without a pipeline
-//   - serverid.go: the id under which a pipeline connects to MySQL
 //   - shop: the example files
 //
 // A run is one loop in one goroutine. It loads the sink's state, decides where to start, opens the
@@ -57,8 +55,8 @@
 // restart knows only what it loads from there.
 //
 // The package is larger than others because start, loop, statements and initial load share the
-// tables and the position. What does not need those is in packages of its own: file, tablestate,
-// shop, and MySQL's SQL in binlog/query.
+// tables and the position. What does not need those is in packages of its own: file, filesource,
+// holds, jobs, mysqlsource, shop, source and tablestate, and MySQL's SQL in binlog/query.
 //
 // # Behaviour that the contract leaves open
 //

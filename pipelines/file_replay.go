@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog/files"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/filesource"
 	"rowfall/sink"
 )
 
@@ -19,9 +19,9 @@ import (
 type FileReplay struct {
 	config  file.Config
 	options FileReplayOptions
-	source  *fileSource
+	stretch files.Stretch
+	source  *filesource.Source
 	log     zerolog.Logger
-	stream  atomic.Pointer[files.Stream]
 }
 
 // FileReplayOptions are what is replayed.
@@ -57,21 +57,16 @@ func NewFileReplay(
 	if err != nil {
 		return nil, err
 	}
-	source, err := newFileSource(ctx, binlogs, stretch, &c.Mapping, o.Schema)
+	src, err := filesource.Open(ctx, binlogs, stretch, &c.Mapping, o.Schema)
 	if err != nil {
 		return nil, err
 	}
-	return &FileReplay{config: c, options: o, source: source, log: log}, nil
+	return &FileReplay{config: c, options: o, stretch: stretch, source: src, log: log}, nil
 }
 
 // Progress returns how many bytes of the stretch have been read, and the size of the stretch. Any
 // goroutine may call it.
-func (r *FileReplay) Progress() (done, total int64) {
-	if s := r.stream.Load(); s != nil {
-		done = s.Read()
-	}
-	return done, r.source.stretch.Bytes
-}
+func (r *FileReplay) Progress() (done, total int64) { return r.source.Progress() }
 
 // Run applies the transactions. If it fails, the node holds those before the fault.
 func (r *FileReplay) Run(ctx context.Context) (result FileReplayResult, err error) {
@@ -114,21 +109,20 @@ func (r *FileReplay) Run(ctx context.Context) (result FileReplayResult, err erro
 func (p *Pipeline) replayFiles(
 	ctx context.Context, r *FileReplay, state sink.State,
 ) (*loop, error) {
-	source := r.source
-	l := p.newLoop(source)
-	l.isOffline, l.schemaDump, l.from = true, r.options.Schema, source.stretch.Start.String()
+	src := r.source
+	l := p.newLoop(src)
+	l.isOffline, l.schemaDump, l.from = true, r.options.Schema, r.stretch.Start.String()
 	if err := l.decideStart(ctx, state, progress{}); err != nil {
 		return nil, err
 	}
 	if err := l.checkForeignKeys(ctx, foreignKeyCheck{atStart: true}); err != nil {
 		return nil, err
 	}
-	stream, err := source.OpenStream(ctx, l.streamStart())
+	stream, err := src.OpenStream(ctx, l.streamStart())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = stream.Close() }()
-	r.stream.Store(source.stream)
 	l.stream, l.tables.position = stream, stream.Position
 	defer l.jobs.Close()
 	err = l.run(ctx)
@@ -138,7 +132,7 @@ func (p *Pipeline) replayFiles(
 	if flushed := l.applyWhole(ctx, err); flushed != nil {
 		return l, flushed
 	}
-	switch broken := source.stretch.Broken; {
+	switch broken := r.stretch.Broken; {
 	case !errors.Is(err, files.ErrEnd):
 		return l, err
 	case broken != nil:

@@ -4,11 +4,11 @@ import (
 	"context"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
 	"rowfall/binlog/ddl"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
 )
@@ -21,10 +21,10 @@ type foreignKeyCheck struct {
 	// atStart is set at a start: then the foreign keys of all mapped tables are read, otherwise
 	// those of the tables in names.
 	atStart bool
-	names   []tableName
+	names   []ddl.TableName
 	// altered are the tables to which the statement may have added foreign keys. added is the
 	// largest number of cascading foreign keys that it may have added.
-	altered []tableName
+	altered []ddl.TableName
 	added   int
 }
 
@@ -39,7 +39,7 @@ func (l *loop) checkForeignKeys(ctx context.Context, check foreignKeyCheck) erro
 			names = append(names, l.tables.all[full].name())
 		}
 	}
-	var reconciled, others []tableName
+	var reconciled, others []ddl.TableName
 	for _, n := range names {
 		delete(l.tables.ignoredCascades, n.String())
 		if l.isReconciled(n.String()) {
@@ -91,7 +91,7 @@ func (l *loop) isReconciled(full string) bool {
 }
 
 // applyCascadeSettings applies `cascades: stop` and `ignore` to mapped tables.
-func (l *loop) applyCascadeSettings(ctx context.Context, names []tableName) error {
+func (l *loop) applyCascadeSettings(ctx context.Context, names []ddl.TableName) error {
 	if len(names) == 0 {
 		return nil
 	}
@@ -103,35 +103,35 @@ func (l *loop) applyCascadeSettings(ctx context.Context, names []tableName) erro
 	var faults []string
 	for i := range found {
 		f := &found[i]
-		rule, err := l.ruleOf(l.tables.all[f.table.String()])
+		rule, err := l.ruleOf(l.tables.all[f.Table.String()])
 		if err != nil {
 			return err
 		}
 		if rule.OnCascade == transform.IgnoreCascades {
-			l.tables.ignoredCascades[f.table.String()] = true
+			l.tables.ignoredCascades[f.Table.String()] = true
 			continue
 		}
 		if path == "" {
 			path = rule.Path
 		}
-		faults = append(faults, "the foreign key "+f.key.Name+" of mapped table "+
-			f.table.String()+" is "+f.key.Cascades())
+		faults = append(faults, "the foreign key "+f.Key.Name+" of mapped table "+
+			f.Table.String()+" is "+f.Key.Cascades())
 	}
 	if len(faults) == 0 {
 		return nil
 	}
-	return &StopError{l.config.Fault(path, "%s, and this server logs no rows that a cascade "+
+	return &StopError{Err: l.config.Fault(path, "%s, and this server logs no rows that a cascade "+
 		"changes; set `cascades: reconcile`, drop the cascade, or set `cascades: ignore` for the "+
 		"table if its keys may differ from its rows then", strings.Join(faults, "; "))}
 }
 
 // readCascades replaces the stored foreign keys of tables by the server's present ones. It does the
 // same for the tables that these keys refer to, and so on.
-func (l *loop) readCascades(ctx context.Context, names []tableName) error {
+func (l *loop) readCascades(ctx context.Context, names []ddl.TableName) error {
 	graph := &l.tables.cascades
-	done := make(map[tableName]bool)
+	done := make(map[ddl.TableName]bool)
 	for len(names) > 0 {
-		var next []tableName
+		var next []ddl.TableName
 		found, err := l.schemas.UnloggedCascades(ctx, names)
 		if err != nil {
 			return err
@@ -142,7 +142,7 @@ func (l *loop) readCascades(ctx context.Context, names []tableName) error {
 		isRead := func(k tablestate.ForeignKey) bool { return slices.Contains(names, childOf(&k)) }
 		graph.keys = slices.DeleteFunc(slices.Clone(graph.keys), isRead)
 		for i := range found {
-			f := found[i].stored()
+			f := storedForm(&found[i])
 			graph.keys = append(graph.keys, f)
 			if parent := parentOf(&f); !done[parent] && !slices.Contains(next, parent) {
 				next = append(next, parent)
@@ -159,9 +159,9 @@ func (l *loop) readCascades(ctx context.Context, names []tableName) error {
 
 // readParentSchemas reads the schemas of parents that are not mapped, if they were not read before
 // or the parent was altered.
-func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error {
+func (l *loop) readParentSchemas(ctx context.Context, altered []ddl.TableName) error {
 	graph := &l.tables.cascades
-	maps.DeleteFunc(graph.schemas, func(n tableName, _ *parentSchema) bool {
+	maps.DeleteFunc(graph.schemas, func(n ddl.TableName, _ *parentSchema) bool {
 		return graph.parents[n] == nil || slices.Contains(altered, n)
 	})
 	var added []*parentSchema
@@ -177,7 +177,7 @@ func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error
 			continue
 		}
 		if graph.schemas == nil {
-			graph.schemas = make(map[tableName]*parentSchema)
+			graph.schemas = make(map[ddl.TableName]*parentSchema)
 		}
 		table.IsWatched = true
 		graph.schemas[n] = &parentSchema{table: table}
@@ -197,18 +197,18 @@ func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error
 	return nil
 }
 
-// stored returns the form of the foreign key that is stored.
-func (u *unloggedCascade) stored() tablestate.ForeignKey {
-	k := &u.key
+// storedForm returns the form of a foreign key that is stored.
+func storedForm(u *source.UnloggedCascade) tablestate.ForeignKey {
+	k := &u.Key
 	return tablestate.ForeignKey{
-		Database: u.table.database, Table: u.table.table, Name: k.Name, Columns: k.Columns,
+		Database: u.Table.Database, Table: u.Table.Table, Name: k.Name, Columns: k.Columns,
 		ParentDatabase: k.ParentDatabase, ParentTable: k.ParentTable, Referenced: k.Referenced,
 		OnDelete: k.OnDelete, OnUpdate: k.OnUpdate,
 	}
 }
 
 // contains reports whether a table is the child or the parent of one of the keys.
-func (c *cascades) contains(n tableName) bool {
+func (c *cascades) contains(n ddl.TableName) bool {
 	return slices.ContainsFunc(c.keys, func(k tablestate.ForeignKey) bool {
 		return childOf(&k) == n || parentOf(&k) == n
 	})
@@ -228,7 +228,7 @@ func (l *loop) reconcileChangedKeys(
 	}
 	old := cascades{keys: before}
 	again := make(map[string]bool)
-	added := make(map[tableName]int)
+	added := make(map[ddl.TableName]int)
 	add := func(tables []string) {
 		for _, full := range tables {
 			again[full] = true
@@ -267,58 +267,44 @@ func hasKey(keys []tablestate.ForeignKey, key *tablestate.ForeignKey) bool {
 
 func equalKeys(a, b tablestate.ForeignKey) bool { return reflect.DeepEqual(a, b) }
 
-var (
-	referencesPattern = regexp.MustCompile(`(?i)\bREFERENCES\b`)
-	cascadePattern    = regexp.MustCompile(
-		`(?i)\bON\s+(DELETE|UPDATE)\s+(CASCADE|SET\s+(NULL|DEFAULT))\b`)
-)
-
-// addedCascades returns how many foreign keys a statement may add; 0 if none of them has a cascade.
-func addedCascades(sql string) int {
-	if !cascadePattern.MatchString(sql) {
-		return 0
-	}
-	return len(referencesPattern.FindAllStringIndex(sql, -1))
-}
-
 // foreignKeysOf returns the check of the foreign keys that a statement may change: the keys of
 // mapped tables, and the keys on which the rows of mapped tables depend.
 func (l *loop) foreignKeysOf(
-	s *ddl.Statement, effects []ddl.Effect, unclear []tableName, sql string,
+	s *ddl.Statement, effects []ddl.Effect, unclear []ddl.TableName, sql string,
 ) foreignKeyCheck {
 	names := slices.Clone(unclear)
-	add := func(n tableName) {
+	add := func(n ddl.TableName) {
 		if !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
 	for i := range effects {
-		add(nameOf(effects[i].Table))
+		add(effects[i].Table)
 	}
 	graph := &l.tables.cascades
 	if len(graph.keys) > 0 && s.Action != ddl.Other && s.Action != ddl.TruncateTable {
 		for _, n := range s.Tables {
-			add(nameOf(n))
+			add(n)
 		}
 	}
 	if len(graph.keys) > 0 && s.Action == ddl.Unknown {
 		s.Mentions(func(n ddl.TableName) bool {
-			add(nameOf(n))
+			add(n)
 			return false
 		})
 	}
 	// A table that the statement creates is not mapped yet.
-	isCreated := func(n tableName) bool {
+	isCreated := func(n ddl.TableName) bool {
 		return slices.ContainsFunc(effects, func(e ddl.Effect) bool {
-			return e.Class == ddl.TableNew && nameOf(e.Table) == n
+			return e.Class == ddl.TableNew && e.Table == n
 		})
 	}
-	names = slices.DeleteFunc(names, func(n tableName) bool {
+	names = slices.DeleteFunc(names, func(n ddl.TableName) bool {
 		return l.tables.all[n.String()] == nil && !graph.contains(n) && !isCreated(n)
 	})
 	check := foreignKeyCheck{altered: slices.Clone(names)}
 	if len(names) > 0 {
-		check.added = addedCascades(sql)
+		check.added = ddl.AddedCascades(sql)
 	}
 	// If a parent is renamed, the keys of its children refer to the new name.
 	for i := range graph.keys {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/pipelines/mysqlsource"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
@@ -70,7 +72,7 @@ func (h *history) forget(pipeline string, unit *sink.Unit) {
 
 // advance copies the evidence of the stream's last transaction, along with its position. If the
 // stream has none yet, the evidence stays.
-func (h *history) advance(stream historyEvidence) {
+func (h *history) advance(stream source.HistoryEvidence) {
 	if last := stream.Last(); !last.IsZero() {
 		h.last = last
 	}
@@ -79,7 +81,7 @@ func (h *history) advance(stream historyEvidence) {
 // save returns the evidence as the unit's position stores it, in a buffer that the next call
 // overwrites.
 func (h *history) save(
-	pipeline string, p *progress, stream historyEvidence, unit *sink.Unit,
+	pipeline string, p *progress, stream source.HistoryEvidence, unit *sink.Unit,
 ) []byte {
 	if h.last.IsZero() {
 		h.last = stream.PositionEvidence(p.Position)
@@ -96,7 +98,7 @@ func (h *history) save(
 }
 
 // savePartial adds the evidence of the transaction that is being split to the unit.
-func (h *history) savePartial(pipeline string, unit *sink.Unit, stream historyEvidence) {
+func (h *history) savePartial(pipeline string, unit *sink.Unit, stream source.HistoryEvidence) {
 	t := stream.Transaction()
 	if t == h.partial {
 		return
@@ -116,14 +118,14 @@ func (h *history) dropPartial(pipeline string, unit *sink.Unit) {
 
 // verifyPartial compares the transaction that the stream sends with the one of which the sink holds
 // a part. With another transaction in its place, the skipped rows would be lost.
-func (h *history) verifyPartial(stream historyEvidence) error {
+func (h *history) verifyPartial(stream source.HistoryEvidence) error {
 	held := &h.partial
 	if held.IsZero() {
 		return nil // an older version wrote this state; commit still compares the number of rows
 	}
 	found := stream.Transaction()
 	if differs, _ := held.Compare(&found); differs != "" {
-		return &StopError{&binlog.HistoryError{
+		return &StopError{Err: &binlog.HistoryError{
 			Held: *held, Found: found,
 			Reason: "the data hold a part of a transaction, and the server has another one " +
 				"in its place: the " + differs + " differs",
@@ -167,7 +169,7 @@ func (l *loop) checkExecuted(ctx context.Context) error {
 		own = missing.OfServerID(server.ServerID) // other servers may have the same id
 	}
 	if !own.IsZero() {
-		return &StopError{&binlog.HistoryError{Held: l.history.last, Reason: fmt.Sprintf(
+		return &StopError{Err: &binlog.HistoryError{Held: l.history.last, Reason: fmt.Sprintf(
 			"server %s no longer has transactions that it committed itself, %s", server.UUID, own)}}
 	}
 	return l.notExecuted(&missing)
@@ -180,7 +182,7 @@ func (l *loop) requireExecuted(ctx context.Context) error {
 	if err != nil || missing.IsZero() {
 		return err
 	}
-	return &StopError{l.notExecuted(&missing)}
+	return &StopError{Err: l.notExecuted(&missing)}
 }
 
 func (l *loop) notExecuted(missing *binlog.GTIDSet) error {
@@ -216,7 +218,7 @@ func (l *loop) checkReset(ctx context.Context) error {
 		var end binlog.Position
 		end, _, err = l.positions.End(ctx)
 		if err == nil && end.CompareFile(l.progress.Position) < 0 {
-			err = &StopError{&binlog.HistoryError{Held: l.history.last, Reason: fmt.Sprintf(
+			err = &StopError{Err: &binlog.HistoryError{Held: l.history.last, Reason: fmt.Sprintf(
 				"the server's binlog ends at %s, before %s", end, l.progress.Position)}}
 		}
 	}
@@ -234,7 +236,7 @@ func whileFollowed(err error) error {
 // explainReset replaces err if the source was reset, and returns other errors of the stream as they
 // are.
 func (l *loop) explainReset(ctx context.Context, err error) error {
-	if !endedByReset(err) || ctx.Err() != nil {
+	if !mysqlsource.EndedByReset(err) || ctx.Err() != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, resetCheckTimeout)
@@ -243,7 +245,7 @@ func (l *loop) explainReset(ctx context.Context, err error) error {
 	l.history.server = l.progress.Server
 	check := l.checkExecuted(ctx)
 	if check == nil && !l.history.last.IsZero() {
-		var again eventStream
+		var again source.Stream
 		if again, check = l.server.OpenStream(ctx, l.streamStart()); check == nil {
 			_ = again.Close()
 		}

@@ -8,6 +8,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
 )
@@ -19,13 +20,15 @@ type scriptedReplays struct {
 }
 
 // OpenReplay opens the next script at a position.
-func (s *scriptedReplays) OpenReplay(_ context.Context, start replayStart) (eventStream, error) {
+func (s *scriptedReplays) OpenReplay(
+	_ context.Context, start source.ReplayStart,
+) (source.Stream, error) {
 	script := s.scripts[0]
 	s.scripts = s.scripts[1:]
-	passed := min(int(start.position.Offset), len(script))
+	passed := min(int(start.Position.Offset), len(script))
 	return &scriptedSource{
 		script:   script[:len(script):len(script)],
-		position: binlog.Position{File: start.position.File, Offset: uint64(passed)},
+		position: binlog.Position{File: start.Position.File, Offset: uint64(passed)},
 	}, nil
 }
 

@@ -54,13 +54,13 @@ func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) {
 // leaveOutEffects removes the tables that are left out of the open transaction from the effects of
 // a statement, and returns these tables.
 func (l *loop) leaveOutEffects(
-	effects []ddl.Effect, unclear []tableName,
-) (keptEffects []ddl.Effect, keptUnclear, leftOut []tableName) {
+	effects []ddl.Effect, unclear []ddl.TableName,
+) (keptEffects []ddl.Effect, keptUnclear, leftOut []ddl.TableName) {
 	tables := l.skipTables()
 	if len(tables) == 0 {
 		return effects, unclear, nil
 	}
-	isLeftOut := func(n tableName) bool {
+	isLeftOut := func(n ddl.TableName) bool {
 		if !slices.Contains(tables, n.String()) {
 			return false
 		}
@@ -70,7 +70,7 @@ func (l *loop) leaveOutEffects(
 		return true
 	}
 	effects = slices.DeleteFunc(effects, func(e ddl.Effect) bool {
-		return isLeftOut(nameOf(e.Table))
+		return isLeftOut(e.Table)
 	})
 	unclear = slices.DeleteFunc(unclear, isLeftOut)
 	return effects, unclear, leftOut
@@ -95,7 +95,7 @@ func (l *loop) leaveOutStatement(
 	keys := l.foreignKeysOf(s, effects, unclear, ev.SQL)
 	names := unclear
 	for i := range effects {
-		n := nameOf(effects[i].Table)
+		n := effects[i].Table
 		isGone := effects[i].Class == ddl.TableGone
 		switch {
 		case isGone && l.tables.all[n.String()] == nil: // it was not mapped
@@ -124,7 +124,7 @@ func (l *loop) leaveOutStatement(
 
 // rebuildLeftOut starts jobs that read the definitions and rows of tables, after a statement about
 // them that was skipped.
-func (l *loop) rebuildLeftOut(names []tableName, sql string) error {
+func (l *loop) rebuildLeftOut(names []ddl.TableName, sql string) error {
 	for _, n := range names {
 		l.leftOut.Tables = append(l.leftOut.Tables, n.String())
 		err := l.rebuildUnknown(n, "a statement about it was skipped: "+shorten(sql))
@@ -266,7 +266,7 @@ func (l *loop) checkMismatched() error {
 			continue
 		}
 		if !l.leavesOut(t) {
-			return l.offerSkip(&StopError{reason}, t.FullName())
+			return l.offerSkip(&StopError{Err: reason}, t.FullName())
 		}
 		delete(l.tables.mismatched, t)
 		l.stream.Forget() // the next transaction of the table is compared again

@@ -118,7 +118,7 @@ func TestNoTableWithOnDropStop(t *testing.T) {
 	_, l := scriptedPipeline(t, to, source)
 	l.config.Mapping.Tables[0].OnDrop = transform.StopAtRemoval
 	for name, hasKeys := range map[string]bool{"t": true, "other": false} {
-		n := tableName{"shop", name}
+		n := ddl.TableName{Database: "shop", Table: name}
 		if err := l.rebuildUnknown(n, "test"); err != nil {
 			t.Fatal(err)
 		}

@@ -11,8 +11,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
@@ -41,10 +43,10 @@ type loop struct {
 	log       zerolog.Logger
 	sink      Sink
 	deltas    bool // the sink accepts transform.Delta
-	server    sourceServer
-	positions positionReader
-	schemas   schemaReader
-	stream    eventStream
+	server    source.Server
+	positions source.PositionReader
+	schemas   source.SchemaReader
+	stream    source.Stream
 	tables    *tableSet
 	check     schemaCheck
 	jobs      *jobs.Engine
@@ -64,7 +66,7 @@ type loop struct {
 	jobsUnrecorded bool
 	history        history
 	requests       chan request // what users ask of the loop
-	keys           keySource
+	keys           source.KeySource
 	search         *searchRun    // the running search, or nil
 	skipCalls      chan skipCall // transactions that users ask to skip
 	// gaps are the stretches whose changes were not applied, as of unit. skips are the transactions
@@ -314,7 +316,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 // looked the table up for this statement before the table went into quarantine.
 func (l *loop) skipChanges(ev *binlog.Event) error {
 	schema := ev.Rows.Table()
-	n := tableName{schema.Database, schema.Name}
+	n := ddl.NameOf(schema)
 	if p := l.tables.cascades.watch(n, ev.ForeignKeysOff); p != nil {
 		l.tables.cascades.compare(p, &ev.Rows, schema == l.tables.cascades.schemaOf(n))
 	}

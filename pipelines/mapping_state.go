@@ -47,7 +47,7 @@ func checkMapping(c *file.Config, pieces map[string][]byte) error {
 		return stop("%s: %s; %s", c.Path, what, remedy)
 	}
 	first := found[0]
-	return &StopError{c.Fault(first.Path, "%s, which %s; %s%s",
+	return &StopError{Err: c.Fault(first.Path, "%s, which %s; %s%s",
 		what, first.What, remedy, listOthers(found[1:]))}
 }
 

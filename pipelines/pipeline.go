@@ -13,21 +13,17 @@ import (
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/mysqlsource"
+	"rowfall/pipelines/source"
 	"rowfall/sink"
 )
 
-// StopError is a failure that a retry cannot correct: first the mapping, the schema or the data
-// must change. Its text names the remedy.
-type StopError struct{ Err error }
+// StopError is a failure that a retry cannot correct; see source.StopError.
+type StopError = source.StopError
 
-// Error returns the cause's text.
-func (e *StopError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *StopError) Unwrap() error { return e.Err }
-
-func stop(format string, args ...any) error { return &StopError{fmt.Errorf(format, args...)} }
+func stop(format string, args ...any) error { return source.Stopf(format, args...) }
 
 // Pipeline moves the rows of one mapping from a source to a sink.
 type Pipeline struct {
@@ -51,7 +47,7 @@ type Pipeline struct {
 	replacement atomic.Pointer[sink.Replacement]
 
 	stats stats
-	holds holds
+	holds holds.Set
 
 	// keyTypes is used only by the goroutine of the run.
 	keyTypes keyTypeFaults
@@ -96,7 +92,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	err := p.run(ctx)
 	p.adaptSilence(err, time.Since(began))
 	if located := p.config.Locate(err); located != nil {
-		err = &StopError{located}
+		err = &StopError{Err: located}
 	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, sink.ErrDemoted) {
 		p.stats.recordFailure(err)
@@ -115,7 +111,7 @@ func (p *Pipeline) adaptSilence(err error, lasted time.Duration) {
 		p.silence = p.config.Source.MySQL.Silence
 		return
 	}
-	p.silence = min(2*silent.Limit, maxSilence)
+	p.silence = min(2*silent.Limit, mysqlsource.MaxSilence)
 }
 
 // mysqlConfig returns how to connect to the source.
@@ -128,6 +124,14 @@ func (p *Pipeline) mysqlConfig() mysql.Config {
 		c.LockWait = lockWait
 	}
 	return c
+}
+
+// openMySQL connects to the source. Close the result.
+func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlsource.Source, error) {
+	return mysqlsource.Open(ctx, mysqlsource.Config{
+		File: &p.config, MySQL: p.mysqlConfig(), XATransactions: &p.xaTransactions,
+		Holds: &p.holds, Log: p.log,
+	})
 }
 
 // chunkBytes and dirtyKeyBytes replace the defaults of jobs.Config. Variables for tests.
@@ -164,33 +168,33 @@ func (p *Pipeline) run(ctx context.Context) error {
 		}
 		return p.run(ctx)
 	case err != nil:
-		return p.withReplacement(&StopError{err})
+		return p.withReplacement(&StopError{Err: err})
 	case p.from == FromReplace:
 		p.from = fromSnapshot // there is nothing to replace
 	}
-	source, err := p.openMySQL(ctx)
+	src, err := p.openMySQL(ctx)
 	if err != nil {
 		return err
 	}
-	defer source.Close()
-	return p.withReplacement(p.runSource(ctx, source, state, stored))
+	defer src.Close()
+	return p.withReplacement(p.runSource(ctx, src, state, stored))
 }
 
 // runSource is the part of run that follows when source and sink are open.
 func (p *Pipeline) runSource(
-	ctx context.Context, source source, state sink.State, stored progress,
+	ctx context.Context, src source.Source, state sink.State, stored progress,
 ) error {
 	// The workers of jobs end with this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := p.newLoop(source)
-	err := p.runLoop(ctx, l, source, state, stored)
-	return p.rebuildAfter(ctx, source, &stored, err)
+	l := p.newLoop(src)
+	err := p.runLoop(ctx, l, src, state, stored)
+	return p.rebuildAfter(ctx, src, &stored, err)
 }
 
 // runLoop runs a loop until something fails.
 func (p *Pipeline) runLoop(
-	ctx context.Context, l *loop, source source, state sink.State, stored progress,
+	ctx context.Context, l *loop, src source.Source, state sink.State, stored progress,
 ) error {
 	if err := l.decideStart(ctx, state, stored); err != nil {
 		return err
@@ -201,9 +205,9 @@ func (p *Pipeline) runLoop(
 	if err := l.checkForeignKeys(ctx, foreignKeyCheck{atStart: true}); err != nil {
 		return err
 	}
-	stream, err := source.OpenStream(ctx, l.streamStart())
+	stream, err := src.OpenStream(ctx, l.streamStart())
 	if err != nil {
-		return markFinal(err)
+		return mysqlsource.MarkFinal(err)
 	}
 	defer func() { _ = stream.Close() }()
 	l.stream = stream
@@ -216,7 +220,7 @@ func (p *Pipeline) runLoop(
 	defer func() { l.jobs.Close() }()
 	defer func() { l.search.close() }()
 	defer l.stopScan()
-	err = markFinal(l.explainReset(ctx, l.run(ctx)))
+	err = mysqlsource.MarkFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started && !l.replaces {
 		p.from, p.isFromOwn, p.schemaDump = "", false, ""
 	}
@@ -226,12 +230,12 @@ func (p *Pipeline) runLoop(
 // rebuildAfter returns the error that ended a run. If the source cannot continue from the data's
 // position and the file says so, the next run reads every table again.
 func (p *Pipeline) rebuildAfter(
-	ctx context.Context, source source, stored *progress, err error,
+	ctx context.Context, src source.Source, stored *progress, err error,
 ) error {
 	if err == nil || ctx.Err() != nil || p.from != "" || stored.Phase == sink.Empty {
 		return err
 	}
-	reason, reconcile, checked := p.sourceLost(ctx, source, stored, err)
+	reason, reconcile, checked := p.sourceLost(ctx, src, stored, err)
 	switch {
 	case checked != nil:
 		return checked
@@ -250,7 +254,7 @@ func (p *Pipeline) rebuildAfter(
 // reports whether the settings of the pipeline file allow reading every table again; otherwise
 // reason is empty. The last result is an error of the examination itself.
 func (p *Pipeline) sourceLost(
-	ctx context.Context, source source, stored *progress, err error,
+	ctx context.Context, src source.Source, stored *progress, err error,
 ) (reason string, reconcile bool, _ error) {
 	c := &p.config.Source
 	switch {
@@ -259,7 +263,7 @@ func (p *Pipeline) sourceLost(
 	case p.from != FromReplace && c.StopAtPurge:
 	case mysql.IsCode(err, mysql.CodeBinlogMissing):
 		// The position may have moved since; what was purged then is purged now, too.
-		purged, checked := source.IsPurged(ctx, stored.Position, stored.Server)
+		purged, checked := src.IsPurged(ctx, stored.Position, stored.Server)
 		if checked != nil {
 			return "", false, fmt.Errorf("find out whether the binlog was purged (%s): %w",
 				err.Error(), checked)
@@ -272,13 +276,13 @@ func (p *Pipeline) sourceLost(
 }
 
 // newLoop returns the loop of one run, without a stream.
-func (p *Pipeline) newLoop(source source) *loop {
+func (p *Pipeline) newLoop(src source.Source) *loop {
 	to := p.target()
 	can := to.Capabilities()
 	l := &loop{
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
 		sink: to, deltas: can.Atomic && can.Deltas,
-		server: source, positions: source, schemas: source, keys: source,
+		server: src, positions: src, schemas: src, keys: src,
 	}
 	if p.from == FromReplace {
 		l.from, l.replaces = "", true
@@ -288,7 +292,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 	b := p.config.Source.Backfill
 	l.requests, l.skipCalls, l.endedIn = p.requests, p.skipCalls, &p.endedIn
 	l.keyTypes, l.schemaDump = p.keyTypes, p.schemaDump
-	l.jobs = jobs.New(l, source, jobs.Config{
+	l.jobs = jobs.New(l, src, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
 		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes, Throttle: p.newThrottle(),
 	}, p.log)
@@ -296,8 +300,14 @@ func (p *Pipeline) newLoop(source source) *loop {
 }
 
 // streamStart returns where the stream of the run starts: at the data's position.
-func (l *loop) streamStart() streamStart {
-	return streamStart{position: l.progress.Position, last: l.history.last, tables: l.tables}
+func (l *loop) streamStart() source.StreamStart {
+	start := source.StreamStart{
+		Position: l.progress.Position, Last: l.history.last, Tables: l.tables,
+	}
+	if l.isOffline {
+		start.Tables = &fileTables{tableSet: l.tables, unknown: make(map[*binlog.Table]bool)}
+	}
+	return start
 }
 
 // rejectFromOnReplica drops a pending --from while the sink is not writable, and returns an error

@@ -43,7 +43,7 @@ func (l *loop) missedFrom(t *mappedTable) string {
 // rebuildUnknown starts a job for a table whose columns are not known any more. The job reads them
 // first, and changes of the table are not applied until then. The last known definition stays: its
 // templates tell which keys are the table's.
-func (l *loop) rebuildUnknown(n tableName, reason string) error {
+func (l *loop) rebuildUnknown(n ddl.TableName, reason string) error {
 	full := n.String()
 	if t := l.tables.all[full]; l.isOffline && (t == nil || t.definition == nil) {
 		return errColumnsUnknown(full, reason)
@@ -166,7 +166,7 @@ func (l *loop) handleLookups(ctx context.Context) error {
 	if len(l.tables.unknown)+len(l.tables.mismatched) == 0 {
 		return nil
 	}
-	var names []tableName // tables whose foreign keys may have changed, too
+	var names []ddl.TableName // tables whose foreign keys may have changed, too
 	for n := range l.tables.unknown {
 		names = append(names, n)
 		if err := l.rebuildUnknown(n, "rows without a CREATE TABLE"); err != nil {
@@ -179,7 +179,7 @@ func (l *loop) handleLookups(ctx context.Context) error {
 			return err
 		}
 		if rule.OnError == transform.StopAtError {
-			return &StopError{reason}
+			return &StopError{Err: reason}
 		}
 		t.mismatched = t.definition
 		names = append(names, t.name())

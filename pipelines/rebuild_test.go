@@ -45,7 +45,8 @@ func TestMoveForwardWithUnknownColumns(t *testing.T) {
 	to := sinktest.NewMemory("test")
 	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
 	_, l := scriptedPipeline(t, to, source)
-	if err := l.rebuildUnknown(tableName{"shop", "unknown"}, "test"); err != nil {
+	n := ddl.TableName{Database: "shop", Table: "unknown"}
+	if err := l.rebuildUnknown(n, "test"); err != nil {
 		t.Fatal(err)
 	}
 	old := binlog.Position{File: "log", Offset: 1}
@@ -75,7 +76,7 @@ func TestAdoptSchemaWithoutKey(t *testing.T) {
 	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
 	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
 	for _, name := range []string{"t", "new"} {
-		n := tableName{"shop", name}
+		n := ddl.TableName{Database: "shop", Table: name}
 		if err := l.rebuildUnknown(n, "test"); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +102,8 @@ func TestAdoptNoTable(t *testing.T) {
 		to, _ := storedData(t)
 		source := &scriptedSource{tables: []*binlog.Table{intTable()}, denied: denied}
 		_, l := scriptedPipeline(t, to, source)
-		if err := l.rebuildUnknown(tableName{"shop", "t"}, "test"); err != nil {
+		n := ddl.TableName{Database: "shop", Table: "t"}
+		if err := l.rebuildUnknown(n, "test"); err != nil {
 			t.Fatal(err)
 		}
 		m := l.tables.all["shop.t"]
@@ -125,7 +127,8 @@ func TestDifferencesOfUnknownColumns(t *testing.T) {
 	if found := l.tables.differences(current, nil); len(found) != 1 {
 		t.Errorf("%d tables differ, want 1", len(found))
 	}
-	if err := l.rebuildUnknown(tableName{"shop", "t"}, "test"); err != nil {
+	n := ddl.TableName{Database: "shop", Table: "t"}
+	if err := l.rebuildUnknown(n, "test"); err != nil {
 		t.Fatal(err)
 	}
 	if found := l.tables.differences(current, nil); len(found) != 0 {
@@ -247,7 +250,7 @@ func TestFromOnReplica(t *testing.T) {
 func TestJobsOfTheInitialLoad(t *testing.T) {
 	s := newTableSet(new(transform.Mapping))
 	for i := range 50 {
-		n := tableName{"shop", string(rune('A' + i))}
+		n := ddl.TableName{Database: "shop", Table: string(rune('A' + i))}
 		s.put(n).Job.ID = i * 7 % 3
 	}
 	list := s.jobList()

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink/sinktest"
 )
@@ -90,18 +92,19 @@ func TestRowInsertedBeforeScan(t *testing.T) {
 func TestReferenceScansOfCycle(t *testing.T) {
 	cascadePause = time.Hour
 	t.Cleanup(func() { cascadePause = time.Second })
-	source, _ := childSource()
-	k := source.cascades[0]
-	k.table, k.key.ParentTable, k.key.OnDelete = tableName{"shop", "c"}, "t", "CASCADE"
+	src, _ := childSource()
+	k := src.cascades[0]
+	k.Table, k.Key.ParentTable = ddl.TableName{Database: "shop", Table: "c"}, "t"
+	k.Key.OnDelete = "CASCADE"
 	o := k
-	o.table, o.key.ParentTable = tableName{"shop", "t"}, "c"
-	source.cascades = []unloggedCascade{k, o}
+	o.Table, o.Key.ParentTable = ddl.TableName{Database: "shop", Table: "t"}, "c"
+	src.cascades = []source.UnloggedCascade{k, o}
 	to := sinktest.NewMemory("test")
-	l := reconcilingLoop(t, to, source)
+	l := reconcilingLoop(t, to, src)
 	defer l.jobs.Close()
-	first, second := source.tables[0], source.tables[1]
+	first, second := src.tables[0], src.tables[1]
 	commit := &binlog.Event{Kind: binlog.Commit, Time: 1000}
-	play(t, l, source,
+	play(t, l, src,
 		rowsEvent(t, first, binlog.Insert, [2]uint32{1, 0}, [2]uint32{2, 5}, [2]uint32{3, 9}),
 		commit,
 		rowsEvent(t, second, binlog.Insert, [2]uint32{5, 0}, [2]uint32{6, 1}, [2]uint32{9, 9}),
@@ -113,8 +116,8 @@ func TestReferenceScansOfCycle(t *testing.T) {
 		m.cascadeBegan = time.Time{}
 	}
 	a, b := l.tables.all["shop.t"], l.tables.all["shop.c"]
-	source.images = [][2]uint32{{3, 9}, {9, 9}}
-	source.Wake()
+	src.images = [][2]uint32{{3, 9}, {9, 9}}
+	src.Wake()
 	runUntil(t, l, to, func() bool {
 		return a.Job.Again == "" && b.Job.Again == "" && a.Job.Done && b.Job.Done
 	})

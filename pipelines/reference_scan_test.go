@@ -20,8 +20,8 @@ func referring(t *testing.T, onDelete string) (l *loop, source *scriptedSource) 
 	cascadePause = time.Hour
 	t.Cleanup(func() { cascadePause = time.Second })
 	source, _ = childSource()
-	source.cascades[0].key.OnDelete = onDelete
-	source.cascades[1].key.ParentTable, source.cascades[1].key.OnDelete = "c", "CASCADE"
+	source.cascades[0].Key.OnDelete = onDelete
+	source.cascades[1].Key.ParentTable, source.cascades[1].Key.OnDelete = "c", "CASCADE"
 	to := sinktest.NewMemory("test")
 	l = reconcilingLoop(t, to, source)
 	t.Cleanup(func() { l.jobs.Close() })

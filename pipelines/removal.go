@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/jobs"
 	"rowfall/transform"
 )
@@ -17,8 +18,9 @@ func (l *loop) removeKeys(
 ) (int, error) {
 	since := time.Now()
 	report := func(removed int) {
-		l.stats.removing.Store(&Hold{fmt.Sprintf("removing the keys of %s (%s), %d so far",
-			p.Table().FullName(), reason, removed), since})
+		what := fmt.Sprintf("removing the keys of %s (%s), %d so far",
+			p.Table().FullName(), reason, removed)
+		l.stats.removing.Store(&holds.Hold{Reason: what, Since: since})
 	}
 	report(0)
 	defer l.stats.removing.Store(nil)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"rowfall/pipelines/source"
 	"rowfall/sink"
 )
 
@@ -40,16 +41,18 @@ func (p *Pipeline) replace(ctx context.Context) error {
 		return stop("--from %s: this kind of sink cannot hold new data while it serves "+
 			"the old data; empty it, and start without --from", p.from)
 	}
-	source, err := p.openMySQL(ctx)
+	src, err := p.openMySQL(ctx)
 	if err != nil {
 		return err
 	}
-	defer source.Close()
-	return p.replaceFrom(ctx, replacer, source)
+	defer src.Close()
+	return p.replaceFrom(ctx, replacer, src)
 }
 
 // replaceFrom is the part of replace that needs the open source.
-func (p *Pipeline) replaceFrom(ctx context.Context, replacer sink.Replacer, source source) error {
+func (p *Pipeline) replaceFrom(
+	ctx context.Context, replacer sink.Replacer, src source.Source,
+) error {
 	r, state, stored, err := p.openReplacement(ctx, replacer)
 	if err != nil {
 		return err
@@ -57,9 +60,9 @@ func (p *Pipeline) replaceFrom(ctx context.Context, replacer sink.Replacer, sour
 	p.replacement.Store(r)
 	defer p.replacement.Store(nil)
 	p.stats.beginReplacement()
-	err = p.runSource(ctx, source, state, stored)
+	err = p.runSource(ctx, src, state, stored)
 	if !errors.Is(err, errReplacementComplete) {
-		return p.failedReplacement(ctx, replacer, source, &stored, err)
+		return p.failedReplacement(ctx, replacer, src, &stored, err)
 	}
 	p.log.Info().Msg("the replacement is complete; it takes the place of the old data")
 	p.stats.installing.Store(true)
@@ -126,12 +129,12 @@ const StockReplicas = "stock replicas without `repl-diskless-load swapdb` are em
 // has another history now, or has purged the binlog that the replacement needs, failedReplacement
 // discards the replacement.
 func (p *Pipeline) failedReplacement(
-	ctx context.Context, replacer sink.Replacer, source source, stored *progress, err error,
+	ctx context.Context, replacer sink.Replacer, src source.Source, stored *progress, err error,
 ) error {
 	if ctx.Err() != nil || stored.Phase == sink.Empty {
 		return err
 	}
-	reason, again, checked := p.sourceLost(ctx, source, stored, err)
+	reason, again, checked := p.sourceLost(ctx, src, stored, err)
 	if checked != nil {
 		return checked
 	}

@@ -14,6 +14,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/internal/memfs"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/replication"
 	"rowfall/replication/replog"
@@ -300,7 +301,7 @@ func TestReplaceWithAnotherMapping(t *testing.T) {
 // resetSource is a source that has another history than the data.
 type resetSource struct{ *scriptedSource }
 
-func (resetSource) OpenStream(context.Context, streamStart) (eventStream, error) {
+func (resetSource) OpenStream(context.Context, source.StreamStart) (source.Stream, error) {
 	return nil, &binlog.HistoryError{}
 }
 

@@ -9,24 +9,17 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
-	"rowfall/binlog/dump"
-	"rowfall/binlog/events"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 )
-
-// replayStart holds the position at which a replay's stream starts, and the replay's tables.
-type replayStart struct {
-	position binlog.Position
-	tables   events.Tables
-}
 
 // replay reads a stretch of the binlog again, over a second connection, and finds the keys of the
 // rows that the stretch has changed, in old and new images. From the end of the stretch to the
 // position that the pipeline had when the replay began, it reads only statements. A table that a
 // statement names is read as a whole, because its present columns may not fit the logged rows.
 type replay struct {
-	source  keySource
+	source  source.KeySource
 	dialect ddl.Options
 	// tables are the mapped tables by database.table, as they are at the pipeline's position.
 	tables map[string]*replayTable
@@ -94,7 +87,7 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 	}
 	r.reset()
 	r.isPast = includes(&r.at, &r.to)
-	stream, err := r.source.OpenReplay(ctx, replayStart{r.at, r})
+	stream, err := r.source.OpenReplay(ctx, source.ReplayStart{Position: r.at, Tables: r})
 	if err != nil {
 		return err
 	}
@@ -124,7 +117,7 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 
 // passed is called between transactions. It advances the position where the replay continues, and
 // sends a full page.
-func (r *replay) passed(stream eventStream, send func(page) error) error {
+func (r *replay) passed(stream source.Stream, send func(page) error) error {
 	if at := stream.Position(); at.CompareFile(r.at) > 0 {
 		r.at = at.Clone()
 	}
@@ -174,7 +167,7 @@ func (r *replay) changes(ev *binlog.Event, send func(page) error) error {
 	if t == nil || t.schema != schema {
 		return nil
 	}
-	parent := r.cascades.watch(tableName{schema.Database, schema.Name}, ev.ForeignKeysOff)
+	parent := r.cascades.watch(ddl.NameOf(schema), ev.ForeignKeysOff)
 	for ev.Rows.Next() && (!t.isWhole || parent != nil) {
 		c := ev.Rows.Change()
 		if parent != nil {
@@ -270,26 +263,6 @@ func (r *replay) Mismatch(t *binlog.Table, reason error) error {
 	return nil
 }
 
-// OpenReplay implements keySource.
-func (m *mysqlSource) OpenReplay(ctx context.Context, start replayStart) (eventStream, error) {
-	config := m.replayConfig()
-	config.Tables = start.tables
-	stream, err := dump.Open(ctx, config, start.position)
-	if err != nil {
-		return nil, fmt.Errorf("read the binlog again from %s: %w", start.position, err)
-	}
-	return stream, nil
-}
-
-// replayConfig returns the configuration of a stream beside the pipeline's own.
-func (m *mysqlSource) replayConfig() dump.Config {
-	config := m.dump
-	config.Tables, config.ServerID = nil, m.replayID
-	config.XATransactions = new(events.XATransactions)
-	config.Logger = m.log.With().Bool("again", true).Logger()
-	return config
-}
-
 // Replay makes the running pipeline read again the rows that a stretch of the binlog has changed.
 // The stretch goes from one POSITION to another; an empty to is the pipeline's present position.
 // Replay returns the number of the search.
@@ -322,22 +295,22 @@ func (p *Pipeline) resolveReplay(
 ) (r replayRequest, err error) {
 	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
 	defer cancel()
-	source, err := p.openMySQL(ctx)
+	src, err := p.openMySQL(ctx)
 	if err != nil {
 		return r, err
 	}
-	defer source.Close()
-	if r.from, err = source.ResolvePosition(ctx, from); err != nil {
+	defer src.Close()
+	if r.from, err = src.ResolvePosition(ctx, from); err != nil {
 		return r, err
 	}
 	r.search = &tablestate.Search{
-		Server: source.Identity().UUID, Reason: "replay from " + from,
+		Server: src.Identity().UUID, Reason: "replay from " + from,
 	}
 	if to == "" {
 		return r, nil
 	}
 	r.search.Reason += " to " + to
-	r.to, err = source.ResolvePosition(ctx, to)
+	r.to, err = src.ResolvePosition(ctx, to)
 	return r, err
 }
 

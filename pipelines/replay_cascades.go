@@ -1,6 +1,9 @@
 package pipelines
 
-import "rowfall/binlog"
+import (
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+)
 
 // This file finds the rows of a replay's stretch that foreign keys changed without row events. Such
 // rows cannot be found by their keys, so the tables that depend on a changed parent are read as a
@@ -18,7 +21,7 @@ func (s *tableSet) cascadesOf() cascades { return cascades{parents: s.cascades.p
 // RowsSkipped implements events.Tables. Rows of tables that the replay does not read are ignored,
 // unless foreign keys refer to them.
 func (r *replay) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) bool {
-	p := r.cascades.watch(tableName{database, name}, foreignKeysOff)
+	p := r.cascades.watch(ddl.TableName{Database: database, Table: name}, foreignKeysOff)
 	if p == nil || r.isPast {
 		return false
 	}

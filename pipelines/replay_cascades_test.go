@@ -6,32 +6,34 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink/sinktest"
 )
 
 // childSource returns a source with the tables shop.t, shop.c and shop.u. Foreign keys of c and u
 // refer to t; c changes with every DELETE and UPDATE of t, u only with an UPDATE.
-func childSource() (source *scriptedSource, parent *binlog.Table) {
-	source = selfReferring(intTable())
-	refer := func(child, onDelete string) unloggedCascade {
-		k := source.cascades[0]
-		k.table, k.key.OnDelete = tableName{"shop", child}, onDelete
+func childSource() (src *scriptedSource, parent *binlog.Table) {
+	src = selfReferring(intTable())
+	refer := func(child, onDelete string) source.UnloggedCascade {
+		k := src.cascades[0]
+		k.Table, k.Key.OnDelete = ddl.TableName{Database: "shop", Table: child}, onDelete
 		return k
 	}
-	source.cascades = []unloggedCascade{refer("c", "SET NULL"), refer("u", "RESTRICT")}
+	src.cascades = []source.UnloggedCascade{refer("c", "SET NULL"), refer("u", "RESTRICT")}
 	for _, name := range []string{"c", "u"} {
 		child := intTable()
 		child.Name = name
-		source.tables = append(source.tables, child)
+		src.tables = append(src.tables, child)
 	}
-	return source, source.tables[0]
+	return src, src.tables[0]
 }
 
 // A replay reads the tables as a whole whose rows foreign keys have changed without logging them.
 func TestReplayCascades(t *testing.T) {
-	source, parent := childSource()
-	l := reconcilingLoop(t, sinktest.NewMemory("test"), source)
+	src, parent := childSource()
+	l := reconcilingLoop(t, sinktest.NewMemory("test"), src)
 	defer l.jobs.Close()
 	commit := &binlog.Event{Kind: binlog.Commit}
 	remove := func(isOff bool) *binlog.Event {
@@ -53,7 +55,7 @@ func TestReplayCascades(t *testing.T) {
 		{"another UPDATE", []*binlog.Event{update(1), commit}, nil},
 		{"a later DELETE", []*binlog.Event{commit, commit, remove(false), commit}, nil},
 	} {
-		source.again = test.script
+		src.again = test.script
 		r := replayOf(t, l, uint64(len(test.script)))
 		whole := make(map[string]string)
 		err := r.find(t.Context(), func(p page) error {

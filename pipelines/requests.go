@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/tablestate"
 	"rowfall/transform/suggest"
 )
@@ -111,7 +112,7 @@ func (s *tableSet) named(table string) (*mappedTable, error) {
 }
 
 // backfill starts a job for a table. A table in quarantine is read with its present definition.
-func (l *loop) backfill(n tableName) error {
+func (l *loop) backfill(n ddl.TableName) error {
 	t := l.tables.all[n.String()]
 	if t.Fault != nil || t.Job.NeedsSchema {
 		t.mismatched = nil

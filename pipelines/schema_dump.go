@@ -21,7 +21,7 @@ func (l *loop) applySchemaDump(start *binlog.Position) error {
 	}
 	var failed error
 	matches := func(n ddl.TableName) bool {
-		ok, err := l.matches(nameOf(n))
+		ok, err := l.matches(n)
 		if err != nil {
 			failed = err
 		}
@@ -48,7 +48,7 @@ func (l *loop) applySchemaDump(start *binlog.Position) error {
 // useDefinition sets the definition that a table has at start, the position where the run begins.
 // The table may have been dropped since, so it may not be mapped yet.
 func (l *loop) useDefinition(d *ddl.Schema, start *binlog.Position) error {
-	n := nameOf(d.TableName())
+	n := d.TableName()
 	t := l.tables.all[n.String()]
 	switch {
 	case t != nil:

@@ -15,6 +15,7 @@ import (
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
@@ -40,9 +41,9 @@ type scriptedSource struct {
 	// again is the script of a replay.
 	again []*binlog.Event
 	// cascades are what UnloggedCascades returns, of the tables that are asked for.
-	cascades []unloggedCascade
+	cascades []source.UnloggedCascade
 	// parents are what TableSchema returns.
-	parents map[tableName]*binlog.Table
+	parents map[ddl.TableName]*binlog.Table
 	// denied is what CheckGrants returns.
 	denied error
 	// transactions identifies, by their index, the transactions that events of the script belong
@@ -54,8 +55,8 @@ type scriptedSource struct {
 }
 
 var (
-	_ eventStream = (*scriptedSource)(nil)
-	_ source      = (*scriptedSource)(nil)
+	_ source.Stream = (*scriptedSource)(nil)
+	_ source.Source = (*scriptedSource)(nil)
 )
 
 func (s *scriptedSource) Next(ctx context.Context) (*binlog.Event, error) {
@@ -129,8 +130,8 @@ func (s *scriptedSource) ResolvePosition(_ context.Context, p string) (binlog.Po
 	return binlog.ParsePosition(p)
 }
 
-func (s *scriptedSource) Identity() serverIdentity {
-	return serverIdentity{UUID: "scripted", Addr: "script"}
+func (s *scriptedSource) Identity() source.Identity {
+	return source.Identity{UUID: "scripted", Addr: "script"}
 }
 
 func (s *scriptedSource) CheckOrigin(string) error { return nil }
@@ -149,10 +150,12 @@ func (s *scriptedSource) IsPurged(context.Context, binlog.Position, string) (boo
 	return false, nil
 }
 
-func (s *scriptedSource) OpenStream(_ context.Context, start streamStart) (eventStream, error) {
-	s.position = start.position
+func (s *scriptedSource) OpenStream(
+	_ context.Context, start source.StreamStart,
+) (source.Stream, error) {
+	s.position = start.Position
 	if s.write != nil {
-		table, err := start.tables.Table("shop", "t")
+		table, err := start.Tables.Table("shop", "t")
 		if err != nil {
 			return nil, err
 		}
@@ -165,10 +168,10 @@ func (s *scriptedSource) EstimateRows(_ context.Context, t []*binlog.Table) ([]i
 	return make([]int64, len(t)), nil
 }
 
-func (s *scriptedSource) OpenKeys() keyReader { return scriptedRows(s.images) }
+func (s *scriptedSource) OpenKeys() source.KeyReader { return scriptedRows(s.images) }
 
 // OpenReplay sends the whole script again.
-func (s *scriptedSource) OpenReplay(context.Context, replayStart) (eventStream, error) {
+func (s *scriptedSource) OpenReplay(context.Context, source.ReplayStart) (source.Stream, error) {
 	return &scriptedSource{
 		script: s.again, position: binlog.Position{File: "log"}, woken: make(chan struct{}),
 	}, nil
@@ -284,8 +287,8 @@ func (s *scriptedSource) Schemas(
 func (s *scriptedSource) AllTables(context.Context) ([]*binlog.Table, error) {
 	return s.tables, nil
 }
-func (s *scriptedSource) AwaitDDL(context.Context, tableName) error { return nil }
-func (s *scriptedSource) CheckGrants(context.Context) error         { return s.denied }
+func (s *scriptedSource) AwaitDDL(context.Context, ddl.TableName) error { return nil }
+func (s *scriptedSource) CheckGrants(context.Context) error             { return s.denied }
 
 func (s *scriptedSource) EndOfLog(context.Context) (binlog.Position, error) {
 	return s.position, nil
@@ -307,18 +310,18 @@ func (s *scriptedSource) Definitions(
 }
 
 func (s *scriptedSource) UnloggedCascades(
-	_ context.Context, tables []tableName,
-) ([]unloggedCascade, error) {
-	var found []unloggedCascade
+	_ context.Context, tables []ddl.TableName,
+) ([]source.UnloggedCascade, error) {
+	var found []source.UnloggedCascade
 	for _, k := range s.cascades {
-		if slices.Contains(tables, k.table) {
+		if slices.Contains(tables, k.Table) {
 			found = append(found, k)
 		}
 	}
 	return found, nil
 }
 
-func (s *scriptedSource) TableSchema(_ context.Context, t tableName) (*binlog.Table, error) {
+func (s *scriptedSource) TableSchema(_ context.Context, t ddl.TableName) (*binlog.Table, error) {
 	return s.parents[t], nil
 }
 

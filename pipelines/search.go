@@ -14,6 +14,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/mysqlsource"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
@@ -417,6 +418,13 @@ func conditionRequest(table, condition string) *tablestate.Search {
 		Table: table, Where: condition,
 		Reason: "backfill --where-sql " + binlog.Clip(strconv.Quote(condition), 80),
 	}
+}
+
+// tryCondition returns the server's error if the server cannot evaluate the condition.
+func (p *Pipeline) tryCondition(ctx context.Context, t *binlog.Table, condition string) error {
+	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
+	defer cancel()
+	return mysqlsource.TryCondition(ctx, p.mysqlConfig(), t, condition)
 }
 
 // submitSearch adds a search in the loop, and returns its number.

@@ -10,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink/sinktest"
 )
@@ -101,7 +102,7 @@ type failingKeys struct {
 	err error
 }
 
-func (f failingKeys) OpenReplay(context.Context, replayStart) (eventStream, error) {
+func (f failingKeys) OpenReplay(context.Context, source.ReplayStart) (source.Stream, error) {
 	return nil, f.err
 }
 

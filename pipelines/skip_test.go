@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
@@ -195,7 +196,7 @@ func TestBackfillClosesGap(t *testing.T) {
 	}
 	d.p.requests <- request{
 		execute: func(_ context.Context, l *loop) error {
-			return l.backfill(tableName{"shop", "t"})
+			return l.backfill(ddl.TableName{Database: "shop", Table: "t"})
 		},
 		result: make(chan error, 1),
 	}

@@ -11,8 +11,8 @@ import (
 
 // recordSkipped records a table if wildcards skip it because of its name, such as a helper table
 // of an online schema change, and reports whether they do.
-func (s *tableSet) recordSkipped(m *transform.Mapping, n tableName) bool {
-	reason := m.SkipReason(n.database, n.table)
+func (s *tableSet) recordSkipped(m *transform.Mapping, n ddl.TableName) bool {
+	reason := m.SkipReason(n.Database, n.Table)
 	if reason != "" {
 		s.skippedByName[n] = reason
 	}
@@ -54,32 +54,32 @@ func (l *loop) trackSkipped(s *ddl.Statement) {
 	}()
 	switch s.Action {
 	case ddl.DropDatabase:
-		maps.DeleteFunc(l.tables.skippedByName, func(n tableName, _ string) bool {
-			return strings.EqualFold(n.database, s.Database)
+		maps.DeleteFunc(l.tables.skippedByName, func(n ddl.TableName, _ string) bool {
+			return strings.EqualFold(n.Database, s.Database)
 		})
 	case ddl.DropTable:
 		for _, n := range s.Tables {
-			delete(l.tables.skippedByName, nameOf(n))
+			delete(l.tables.skippedByName, n)
 		}
 	case ddl.CreateTable:
-		l.recordNewSkipped(nameOf(s.Tables[0]))
+		l.recordNewSkipped(s.Tables[0])
 	case ddl.RenameTable:
 		for i := 0; i+1 < len(s.Tables); i += 2 {
-			delete(l.tables.skippedByName, nameOf(s.Tables[i]))
-			l.recordNewSkipped(nameOf(s.Tables[i+1]))
+			delete(l.tables.skippedByName, s.Tables[i])
+			l.recordNewSkipped(s.Tables[i+1])
 		}
 	case ddl.AlterTable:
 		for i := range s.Changes {
 			if s.Changes[i].Kind == ddl.RenameTo {
-				delete(l.tables.skippedByName, nameOf(s.Tables[0]))
-				l.recordNewSkipped(nameOf(s.Changes[i].Table))
+				delete(l.tables.skippedByName, s.Tables[0])
+				l.recordNewSkipped(s.Changes[i].Table)
 			}
 		}
 	}
 }
 
 // recordNewSkipped records a new table if wildcards skip it because of its name.
-func (l *loop) recordNewSkipped(n tableName) {
+func (l *loop) recordNewSkipped(n ddl.TableName) {
 	if l.tables.recordSkipped(&l.config.Mapping, n) {
 		l.log.Info().Stringer("table", n).Str("reason", l.tables.skippedByName[n]).
 			Msg("new table is not mapped")

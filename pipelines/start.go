@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
@@ -326,7 +327,7 @@ func (l *loop) addTables(
 		t, err := l.tables.add(d)
 		if err != nil && len(transform.MappingErrors(err)) == 0 {
 			// The fault is the table's, such as a character set that is not supported.
-			err = l.addFaulty(tableName{d.Database, d.Name}, d, err)
+			err = l.addFaulty(d.TableName(), d, err)
 		}
 		if err != nil {
 			faults = append(faults, err)
@@ -357,18 +358,18 @@ func (l *loop) checkLoadable(t *mappedTable) error {
 	}
 	rule, err := l.config.Mapping.Rule(t.Database, t.Name)
 	if err != nil {
-		return &StopError{err}
+		return &StopError{Err: err}
 	}
 	if rule != nil && rule.Wildcard {
 		l.tables.unmap(t, fault.Error())
 		return nil
 	}
-	return &StopError{l.config.Fault(l.entryPath(t.Schema), "%v", fault)}
+	return &StopError{Err: l.config.Fault(l.entryPath(t.Schema), "%v", fault)}
 }
 
 // addAltered maps tables that were altered while they were read. Their jobs read the definitions
 // again, and changes are not applied until then.
-func (l *loop) addAltered(altered []tableName) {
+func (l *loop) addAltered(altered []ddl.TableName) {
 	for _, n := range altered {
 		job := l.reconcileJob("altered while its definition was read")
 		job.NeedsSchema = true
@@ -382,7 +383,7 @@ func (l *loop) addAltered(altered []tableName) {
 // before and after the position was read. altered are the tables of which no such schema was found,
 // because other sessions create, alter or drop them all the time.
 func (l *loop) bracketSchemas(ctx context.Context) (
-	position binlog.Position, schemas map[string]*binlog.Table, altered []tableName, err error,
+	position binlog.Position, schemas map[string]*binlog.Table, altered []ddl.TableName, err error,
 ) {
 	before, err := l.schemas.Schemas(ctx, nil)
 	if err != nil {
@@ -413,7 +414,7 @@ func (l *loop) bracketSchemas(ctx context.Context) (
 			if t == nil {
 				t = before[name]
 			}
-			altered = append(altered, tableName{t.Database, t.Name})
+			altered = append(altered, ddl.NameOf(t))
 			delete(after, name)
 		}
 		return position, after, altered, nil
@@ -426,7 +427,7 @@ func (l *loop) awaitLoggedDDL(ctx context.Context, tables map[string]*binlog.Tab
 		if t.NotFollowed != "" {
 			continue
 		}
-		if err := l.schemas.AwaitDDL(ctx, tableName{t.Database, t.Name}); err != nil {
+		if err := l.schemas.AwaitDDL(ctx, ddl.NameOf(t)); err != nil {
 			return err
 		}
 	}

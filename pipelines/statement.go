@@ -113,7 +113,7 @@ func (l *loop) trackNames(s *ddl.Statement, sql string) error {
 // that the statement names and whose effect is unknown; why is the reason.
 func (l *loop) effectsOf(
 	s *ddl.Statement, ev *binlog.Event,
-) (effects []ddl.Effect, unclear []tableName, why string, err error) {
+) (effects []ddl.Effect, unclear []ddl.TableName, why string, err error) {
 	all, applyErr := s.Apply(catalog{l.tables, s.Action})
 	why = "the effect of a statement on its columns is not known"
 	if applyErr != nil {
@@ -127,13 +127,13 @@ func (l *loop) effectsOf(
 		}
 	}
 	for _, e := range all {
-		matches, err := l.matches(nameOf(e.Table))
+		matches, err := l.matches(e.Table)
 		if err != nil {
 			return nil, nil, why, err
 		}
 		// With IF NOT EXISTS, the table may have existed before, with other columns.
-		mayExist := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
-		if matches && !mayExist && !slices.Contains(unclear, nameOf(e.Table)) {
+		mayExist := s.IfNotExists && l.tables.isTentative(e.Table)
+		if matches && !mayExist && !slices.Contains(unclear, e.Table) {
 			effects = append(effects, e)
 		}
 	}
@@ -143,7 +143,7 @@ func (l *loop) effectsOf(
 		t := l.tables.all[n.String()]
 		hasEffect := slices.ContainsFunc(effects, func(e ddl.Effect) bool { return e.Table == n })
 		if t != nil && t.Job.NeedsSchema && !hasEffect && s.Action != ddl.Other {
-			unclear = append(unclear, nameOf(n))
+			unclear = append(unclear, n)
 		}
 	}
 	return withoutReplaced(effects), unclear, why, nil
@@ -160,18 +160,18 @@ func withoutReplaced(effects []ddl.Effect) []ddl.Effect {
 }
 
 // matches reports whether the mapping matches a table.
-func (l *loop) matches(n tableName) (bool, error) {
-	rule, err := l.config.Mapping.Rule(n.database, n.table)
+func (l *loop) matches(n ddl.TableName) (bool, error) {
+	rule, err := l.config.Mapping.Rule(n.Database, n.Table)
 	if err != nil {
-		return false, &StopError{err}
+		return false, &StopError{Err: err}
 	}
 	return rule != nil, nil
 }
 
 // namedTables returns the tables of the mapping that occur in a statement's text. If characters of
 // the text are lost, every table whose name is not ASCII may occur.
-func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, err error) {
-	add := func(n tableName) {
+func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []ddl.TableName, err error) {
+	add := func(n ddl.TableName) {
 		matches, e := l.matches(n)
 		err = errors.Join(err, e)
 		if matches && !slices.Contains(names, n) {
@@ -179,11 +179,11 @@ func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, e
 		}
 	}
 	for _, n := range s.Tables {
-		add(nameOf(n))
+		add(n)
 	}
 	s.Mentions(func(n ddl.TableName) bool {
 		if l.tables.all[n.String()] != nil {
-			add(nameOf(n))
+			add(n)
 		}
 		return false
 	})
@@ -202,9 +202,13 @@ func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, e
 func (l *loop) applyEffect(
 	ctx context.Context, e *ddl.Effect, sql string, heirs []*transform.Plan,
 ) error {
-	n := nameOf(e.Table)
+	n := e.Table
 	t := l.tables.all[n.String()]
-	e.Schema = withEngine(e.Schema, t)
+	var former *ddl.Schema
+	if t != nil {
+		former = t.definition
+	}
+	e.Schema = query.WithEngine(e.Schema, former)
 	if e.Schema != nil && e.Schema.NotFollowed != "" {
 		// For example a MERGE table, which shows the rows of other tables.
 		if err := l.scheduleSchemaCheck(ctx); err != nil {
@@ -230,31 +234,9 @@ func (l *loop) applyEffect(
 	return l.altered(ctx, t, e)
 }
 
-// withEngine returns a definition with the reason why its engine cannot be followed. A reason that
-// the former engine of table t had is removed.
-func withEngine(d *ddl.Schema, t *mappedTable) *ddl.Schema {
-	if d == nil {
-		return nil
-	}
-	why := query.EngineNotFollowed(d.Engine)
-	if why == "" && t != nil && t.definition != nil {
-		if old := query.EngineNotFollowed(t.definition.Engine); old != d.NotFollowed {
-			why = d.NotFollowed
-		}
-	} else if why == "" {
-		why = d.NotFollowed
-	}
-	if why == d.NotFollowed {
-		return d
-	}
-	changed := *d
-	changed.NotFollowed = why
-	return &changed
-}
-
 // tableGone handles a DROP, or a RENAME to another name. Keys that a plan of heirs can write stay.
 func (l *loop) tableGone(
-	ctx context.Context, n tableName, t *mappedTable, reason string, heirs []*transform.Plan,
+	ctx context.Context, n ddl.TableName, t *mappedTable, reason string, heirs []*transform.Plan,
 ) error {
 	full := n.String()
 	if t == nil {
@@ -317,7 +299,7 @@ func (l *loop) removeRows(
 ) error {
 	switch on {
 	case transform.StopAtRemoval:
-		return &StopError{&settingError{fmt.Errorf(
+		return &StopError{Err: &settingError{fmt.Errorf(
 			"a %s of mapped table %s follows position %s, and its `%s` is stop; "+
 				"set `%s: delete` or `ignore`, and start again",
 			reason, t.FullName(), l.progress.Position, setting, setting)}}
@@ -343,7 +325,7 @@ func (l *loop) removeRows(
 
 // tableNew handles a table that gets a name: by CREATE it is empty, by RENAME it has rows that were
 // never logged under this name.
-func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
+func (l *loop) tableNew(n ddl.TableName, t *mappedTable, e *ddl.Effect) error {
 	wasRenamed := e.From != (ddl.TableName{})
 	switch {
 	case e.Schema == nil && t != nil && t.isTentative():
@@ -393,7 +375,7 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 }
 
 // adoptUnmapped maps a table that could not be mapped before, if its new definition allows it.
-func (l *loop) adoptUnmapped(n tableName, d *ddl.Schema, reason string) error {
+func (l *loop) adoptUnmapped(n ddl.TableName, d *ddl.Schema, reason string) error {
 	added, err := l.tables.add(d)
 	if err != nil {
 		return l.addFaulty(n, d, err)
@@ -410,7 +392,7 @@ func (l *loop) adoptUnmapped(n tableName, d *ddl.Schema, reason string) error {
 }
 
 // addFaulty maps a new table that the mapping does not fit, in quarantine.
-func (l *loop) addFaulty(n tableName, d *ddl.Schema, fault error) error {
+func (l *loop) addFaulty(n ddl.TableName, d *ddl.Schema, fault error) error {
 	t := l.tables.put(n)
 	l.tables.define(t, d, d.Table(), nil)
 	t.Job = l.reconcileJob(fault.Error())
@@ -428,7 +410,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 	if changesKeys && e.Class == ddl.ValuesChanged {
 		switch rule.OnAlter {
 		case transform.StopAtAlter:
-			return &StopError{&settingError{fmt.Errorf(
+			return &StopError{Err: &settingError{fmt.Errorf(
 				"an ALTER (%s) of mapped table %s follows position %s and logs no rows, "+
 					"and its `on_alter` is stop; set `on_alter: reconcile`, and start again",
 				e.Reason, t.FullName(), l.progress.Position)}}
@@ -490,7 +472,7 @@ func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error
 func (l *loop) ruleOf(t *mappedTable) (*transform.Rule, error) {
 	rule, err := l.config.Mapping.Rule(t.Database, t.Name)
 	if err != nil {
-		return nil, &StopError{err}
+		return nil, &StopError{Err: err}
 	}
 	if rule == nil {
 		return new(transform.Rule), nil
@@ -507,7 +489,7 @@ func (l *loop) trackViews(s *ddl.Statement, sql string) error {
 	isDrop := strings.HasPrefix(strings.ToUpper(strings.TrimSpace(sql)), "DROP")
 	for _, name := range s.Tables {
 		full := name.String()
-		matches, err := l.matches(nameOf(name))
+		matches, err := l.matches(name)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
@@ -37,7 +38,7 @@ type stats struct {
 	faults   atomic.Pointer[[]TableFault]     // see Stats.Quarantined
 	gaps     atomic.Pointer[[]tablestate.Gap] // see Stats.Gaps
 	skips    atomic.Pointer[[]PendingSkip]    // see Stats.Skips
-	removing atomic.Pointer[Hold]             // the removal of keys that the stream waits for
+	removing atomic.Pointer[holds.Hold]       // the removal of keys that the stream waits for
 	cascades atomic.Pointer[[]string]         // see Stats.IgnoredCascades
 }
 
@@ -76,7 +77,7 @@ type Stats struct {
 	Streaming bool
 	// Held lists what keeps the pipeline from making progress although nothing has failed, the
 	// oldest first: its sink, a lock in MySQL, a query without an answer.
-	Held []Hold
+	Held []holds.Hold
 	// Unmapped lists the tables that match the mapping but are not mapped, sorted by name.
 	Unmapped []UnmappedTable
 	// Jobs lists the jobs that are not done, and Quarantined the tables whose changes are not
@@ -118,7 +119,7 @@ func (p *Pipeline) Stats() Stats {
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
 		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
 		DeadLetters: m.letters.Load(), Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
-		Streaming: m.streaming.Load(), Held: p.holds.now(p.target(), m.removing.Load()),
+		Streaming: m.streaming.Load(), Held: p.held(),
 		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
 	}
 	if t := m.time.Load(); t > 0 {
@@ -197,4 +198,14 @@ func (m *stats) recordJobs(s *tableSet) {
 		}
 	}
 	m.complete.Store(complete)
+}
+
+// held returns what holds the pipeline or its jobs now, oldest first.
+func (p *Pipeline) held() []holds.Hold {
+	reason, since := p.target().Held()
+	others := []holds.Hold{{Reason: reason, Since: since}}
+	if removal := p.stats.removing.Load(); removal != nil {
+		others = append(others, *removal)
+	}
+	return p.holds.Now(others...)
 }

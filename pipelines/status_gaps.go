@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/tablestate"
 	"rowfall/replication/resp"
 	"rowfall/sink"
@@ -112,7 +113,7 @@ type PipelineStatus struct {
 	Stopped  string          `json:"stopped,omitempty"`
 	Retrying string          `json:"retrying,omitempty"`
 	Unproved string          `json:"unproved,omitempty"`
-	Held     []Hold          `json:"held,omitempty"`
+	Held     []holds.Hold    `json:"held,omitempty"`
 	Skips    []PendingSkip   `json:"skips,omitempty"`
 	Jobs     []Job           `json:"jobs,omitempty"`
 	Unmapped []UnmappedTable `json:"unmapped,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"rowfall/pipelines/holds"
 	"rowfall/replication"
 )
 
@@ -60,7 +61,7 @@ func TestStatusValues(t *testing.T) {
 
 // The phase of the data stays streaming while MySQL is away, but the shown state does not.
 func TestVisibleState(t *testing.T) {
-	hold := []Hold{{"the disk is full", time.Now()}}
+	hold := []holds.Hold{{Reason: "the disk is full", Since: time.Now()}}
 	for _, test := range []struct {
 		stats *Stats
 		role  replication.Role

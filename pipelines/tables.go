@@ -53,7 +53,9 @@ func (t *mappedTable) isFollowed() bool {
 	return t.Fault == nil && !t.Job.NeedsSchema && t.Plan != nil
 }
 
-func (t *mappedTable) name() tableName { return tableName{t.Database, t.Name} }
+func (t *mappedTable) name() ddl.TableName {
+	return ddl.TableName{Database: t.Database, Table: t.Name}
+}
 
 // tableSet holds the tables of one run. It implements events.Tables: the stream looks up in it
 // which tables are mapped.
@@ -67,7 +69,7 @@ type tableSet struct {
 	definitions map[string]*ddl.Schema
 	// skippedByName holds the tables that wildcards skip because of their names, with the reasons.
 	// It is not stored: every start finds these tables again.
-	skippedByName map[tableName]string
+	skippedByName map[ddl.TableName]string
 	// cascades are the foreign keys of tables with `cascades: reconcile`. ignoredCascades are the
 	// tables with `cascades: ignore` and foreign keys whose cascades are not logged.
 	cascades        cascades
@@ -77,7 +79,7 @@ type tableSet struct {
 	// unknown holds tables that have rows in the binlog and match the mapping, although no
 	// statement has created them; mismatched those whose table map did not fit, with the reasons.
 	// The loop handles both after the transaction.
-	unknown    map[tableName]bool
+	unknown    map[ddl.TableName]bool
 	mismatched map[*mappedTable]error
 	// supplied holds the tables with tentative definitions whose table map was read: with nil if
 	// the table map has supplied the columns, else with the error.
@@ -99,9 +101,9 @@ func newTableSet(m *transform.Mapping) *tableSet {
 		byTable:         make(map[*binlog.Table]*mappedTable),
 		unmapped:        make(map[string]string),
 		definitions:     make(map[string]*ddl.Schema),
-		skippedByName:   make(map[tableName]string),
+		skippedByName:   make(map[ddl.TableName]string),
 		databases:       make(map[string]ddl.Charset),
-		unknown:         make(map[tableName]bool),
+		unknown:         make(map[ddl.TableName]bool),
 		mismatched:      make(map[*mappedTable]error),
 		supplied:        make(map[*mappedTable]error),
 		ignoredCascades: make(map[string]bool),
@@ -130,22 +132,22 @@ func (s *tableSet) add(d *ddl.Schema) (*mappedTable, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &StopError{err}
+		return nil, &StopError{Err: err}
 	}
 	if plan == nil {
 		return nil, nil
 	}
-	m := s.put(tableName{schema.Database, schema.Name})
+	m := s.put(ddl.NameOf(schema))
 	s.define(m, d, schema, plan)
 	return m, nil
 }
 
 // put adds a table without a definition, unless it is there.
-func (s *tableSet) put(n tableName) *mappedTable {
+func (s *tableSet) put(n ddl.TableName) *mappedTable {
 	if t := s.all[n.String()]; t != nil {
 		return t
 	}
-	t := &mappedTable{Table: jobs.Table{Database: n.database, Name: n.table}}
+	t := &mappedTable{Table: jobs.Table{Database: n.Database, Name: n.Table}}
 	s.all[n.String()] = t
 	delete(s.unmapped, n.String())
 	delete(s.definitions, n.String())
@@ -189,7 +191,7 @@ func (s *tableSet) unmap(t *mappedTable, reason string) {
 // checkConflicts returns a StopError if two outputs could write one key.
 func (s *tableSet) checkConflicts() error {
 	if err := transform.Conflicts(s.plans()); err != nil {
-		return &StopError{err}
+		return &StopError{Err: err}
 	}
 	return nil
 }
@@ -219,7 +221,7 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 		}
 		return t.Schema, nil
 	}
-	if t := s.cascades.schemaOf(tableName{database, name}); t != nil {
+	if t := s.cascades.schemaOf(ddl.TableName{Database: database, Table: name}); t != nil {
 		return t, nil
 	}
 	if _, ok := s.unmapped[full]; ok {
@@ -227,10 +229,10 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	}
 	rule, err := s.mapping.Rule(database, name)
 	if err != nil {
-		return nil, &StopError{err}
+		return nil, &StopError{Err: err}
 	}
 	if rule != nil {
-		s.unknown[tableName{database, name}] = true
+		s.unknown[ddl.TableName{Database: database, Table: name}] = true
 	}
 	return nil, nil
 }
@@ -246,7 +248,7 @@ func (s *tableSet) Mismatch(t *binlog.Table, reason error) error {
 // RowsSkipped implements events.Tables. It records changes of parents, see cascades, and rows of
 // tables that are not followed, see skippedInXA.
 func (s *tableSet) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) bool {
-	n := tableName{database, name}
+	n := ddl.TableName{Database: database, Table: name}
 	used := s.skippedInXA(n)
 	if p := s.cascades.watch(n, foreignKeysOff); p != nil {
 		used = s.cascades.skipped(p, op) || used
@@ -258,12 +260,12 @@ func (s *tableSet) RowsSkipped(database, name string, op binlog.Op, foreignKeysO
 // that is not followed: if they belong to an XA transaction, they become visible only at its XA
 // COMMIT, where the stream reports them again. If the table is followed by then, a job may have
 // read the table without them, so the table is marked to be read again.
-func (s *tableSet) skippedInXA(n tableName) bool {
+func (s *tableSet) skippedInXA(n ddl.TableName) bool {
 	t := s.all[n.String()]
 	switch {
 	case s.unknown[n]:
 		return true
-	case t == nil || t.Database != n.database:
+	case t == nil || t.Database != n.Database:
 		return false
 	}
 	_, isMismatched := s.mismatched[t]
@@ -330,13 +332,13 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 			return corrupt("schema of "+full, errors.New("it is missing"))
 		}
 		database, name, _ := strings.Cut(full, ".")
-		t := s.put(tableName{database, name})
+		t := s.put(ddl.TableName{Database: database, Table: name})
 		t.Job, t.Fault, t.former = job, fault, former
 		return t.loadKeys(pieces)
 	}
 	m, err := s.add(d)
 	if (fault != nil || job.NeedsSchema) && (err != nil || m == nil) {
-		m = s.put(tableName{d.Database, d.Name})
+		m = s.put(d.TableName())
 		s.define(m, d, d.Table(), nil)
 		err = nil
 	}
@@ -345,7 +347,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 	}
 	if m == nil { // an older version mapped it
 		fault = &tablestate.Fault{Reason: s.unmapped[full]}
-		m = s.put(tableName{d.Database, d.Name})
+		m = s.put(d.TableName())
 		s.define(m, d, d.Table(), nil)
 	}
 	m.Job, m.Fault, m.former = job, fault, former

@@ -22,7 +22,7 @@ import (
 func (t *mappedTable) isTentative() bool { return t.definition != nil && t.definition.Tentative }
 
 // isTentative reports whether the table with a name is mapped and has a tentative definition.
-func (s *tableSet) isTentative(n tableName) bool {
+func (s *tableSet) isTentative(n ddl.TableName) bool {
 	t := s.all[n.String()]
 	return t != nil && t.isTentative()
 }

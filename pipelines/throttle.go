@@ -15,6 +15,7 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/jobs"
 	"rowfall/sink"
 )
@@ -41,11 +42,11 @@ type throttle struct {
 	// rows is the server whose Threads_running counts, and source the server of the stream.
 	rows, source mysql.Config
 	replicas     func() sink.ReplicaOffsets // nil: the sink has no replicas
-	holds        *holds
+	holds        *holds.Set
 	log          zerolog.Logger
 
-	paused atomic.Pointer[Hold] // nil: jobs are not paused
-	logged time.Time            // when a pause was last logged; the loop's
+	paused atomic.Pointer[holds.Hold] // nil: jobs are not paused
+	logged time.Time                  // when a pause was last logged; the loop's
 
 	mu sync.Mutex
 	// known is set once the load was measured, and fresh until IsPaused has seen the measurement.
@@ -85,17 +86,17 @@ func (p *Pipeline) newThrottle() jobs.Throttle {
 	return t
 }
 
-// hold implements holdSource.
-func (t *throttle) hold() Hold {
+// Hold implements holds.Waiter.
+func (t *throttle) Hold() holds.Hold {
 	if h := t.paused.Load(); h != nil {
 		return *h
 	}
-	return Hold{}
+	return holds.Hold{}
 }
 
 // Watch implements jobs.Throttle. Pauses are shown as holds until Watch returns.
 func (t *throttle) Watch(ctx context.Context, wake func()) {
-	defer t.holds.add(t)()
+	defer t.holds.Add(t)()
 	defer t.forget()
 	var rows, source watchedServer
 	defer rows.close()
@@ -169,13 +170,13 @@ func (t *throttle) IsPaused(at *binlog.Position) bool {
 	case reason == "":
 		t.paused.Store(nil)
 	case before == nil:
-		t.paused.Store(&Hold{reason, time.Now()})
+		t.paused.Store(&holds.Hold{Reason: reason, Since: time.Now()})
 		if time.Since(t.logged) >= throttleLogInterval {
 			t.logged = time.Now()
 			t.log.Info().Str("reason", reason).Msg("jobs pause")
 		}
 	default:
-		t.paused.Store(&Hold{reason, before.Since})
+		t.paused.Store(&holds.Hold{Reason: reason, Since: before.Since})
 	}
 	return reason != ""
 }

@@ -1,6 +1,9 @@
 package ddl
 
-import "rowfall/binlog/sqltext"
+import (
+	"rowfall/binlog"
+	"rowfall/binlog/sqltext"
+)
 
 // Options are the server and the session in which a statement was executed. A Query event carries
 // all of them but the flavor, the version and LowerCaseNames.
@@ -21,6 +24,20 @@ type Options struct {
 	// LowerCaseNames is the server's lower_case_table_names. With 1, names are returned in lower
 	// case. With 2, a Catalog has to compare names without case.
 	LowerCaseNames int
+}
+
+// InSession returns o with the session in which a statement was executed.
+func (o Options) InSession(ev *binlog.Event) Options {
+	o.SQLMode = SQLMode(ev.Session.SQLMode)
+	o.Database = ev.Database
+	o.Server = Charset{Name: ev.Session.ServerCharset}
+	if ev.Session.KnowsExplicitTimestamps {
+		o.Timestamps = TimestampsImplicit
+		if ev.Session.ExplicitTimestamps {
+			o.Timestamps = TimestampsExplicit
+		}
+	}
+	return o
 }
 
 // SQLMode is the sql_mode of a session as a Query event contains it, a bit for each mode.

@@ -67,6 +67,9 @@ type Key struct {
 // TableName returns the table's full name.
 func (s *Schema) TableName() TableName { return TableName{s.Database, s.Name} }
 
+// NameOf returns the name of a table.
+func NameOf(t *binlog.Table) TableName { return TableName{t.Database, t.Name} }
+
 // column returns the index of a column, or -1.
 func (s *Schema) column(name string) int {
 	return slices.IndexFunc(s.Columns, func(c Column) bool { return sameName(c.Name, name) })

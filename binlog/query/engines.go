@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/sqltext"
 )
@@ -45,6 +46,28 @@ func EngineNotFollowed(engine string) string {
 		engine = "MRG_MYISAM"
 	}
 	return enginesNotFollowed[engine]
+}
+
+// WithEngine returns a definition with the reason why its engine cannot be followed. A reason that
+// the engine of the former definition had is removed. d and former may be nil.
+func WithEngine(d, former *ddl.Schema) *ddl.Schema {
+	if d == nil {
+		return nil
+	}
+	why := EngineNotFollowed(d.Engine)
+	if why == "" && former != nil {
+		if old := EngineNotFollowed(former.Engine); old != d.NotFollowed {
+			why = d.NotFollowed
+		}
+	} else if why == "" {
+		why = d.NotFollowed
+	}
+	if why == d.NotFollowed {
+		return d
+	}
+	changed := *d
+	changed.NotFollowed = why
+	return &changed
 }
 
 func elsewhere(engine string) string {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rowfall/pipelines"
+	"rowfall/pipelines/holds"
 	"rowfall/sink"
 )
 
@@ -44,7 +45,7 @@ func TestProgress(t *testing.T) {
 			71,
 			pipelines.Stats{
 				Phase: sink.Snapshot, Loaded: 8000,
-				Held: []pipelines.Hold{{
+				Held: []holds.Hold{{
 					Reason: "waiting for a metadata lock on a.b",
 					Since:  begin,
 				}},

@@ -1,4 +1,4 @@
-package pipelines
+package mysqlsource
 
 import (
 	"context"
@@ -12,25 +12,26 @@ import (
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/jobs"
 )
 
 const (
 	// sortSilence is how long the server may be silent while it sorts a table without a key.
 	sortSilence = 30 * time.Minute
-	// maxSilence is the upper bound of the times for which the server may be silent.
-	maxSilence = 32 * time.Minute
+	// MaxSilence is the upper bound of the times for which the server may be silent.
+	MaxSilence = 32 * time.Minute
 )
 
-// mysqlRows reads rows over a connection of its own, which it opens when it needs one.
-type mysqlRows struct {
+// rows reads rows over a connection of its own, which it opens when it needs one.
+type rows struct {
 	config mysql.Config
 	server string // UUID of the server that the stream comes from; empty for replicas
 	// isReplica is set if the rows are those of another server of the source's history.
 	isReplica bool
 	// dial opens a connection; nil connects to config.
 	dial  func(ctx context.Context) (*mysql.Conn, error)
-	holds *holds
+	holds *holds.Set
 	log   zerolog.Logger
 	conn  *mysql.Conn // nil: not connected
 	// silence is how long the server may be silent; 0 is the connection's own limit. It grows
@@ -39,8 +40,8 @@ type mysqlRows struct {
 }
 
 // OpenRows returns a reader that is not connected yet.
-func (m *mysqlSource) OpenRows() jobs.RowReader {
-	rows := &mysqlRows{
+func (m *Source) OpenRows() jobs.RowReader {
+	rows := &rows{
 		config: m.config, server: m.conn.Server().UUID, holds: m.holds, log: m.log,
 	}
 	if len(m.readFrom) > 0 {
@@ -50,7 +51,7 @@ func (m *mysqlSource) OpenRows() jobs.RowReader {
 }
 
 // Close closes the connection.
-func (m *mysqlRows) Close() {
+func (m *rows) Close() {
 	if m.conn != nil {
 		_ = m.conn.Close()
 		m.conn = nil
@@ -58,7 +59,7 @@ func (m *mysqlRows) Close() {
 }
 
 // ReadRows reads with one bracketed SELECT.
-func (m *mysqlRows) ReadRows(
+func (m *rows) ReadRows(
 	ctx context.Context, request query.ChunkRequest, from binlog.Position, to jobs.Collector,
 ) (result query.ChunkResult, err error) {
 	request.Server, request.Replica = m.server, m.isReplica
@@ -75,7 +76,7 @@ func (m *mysqlRows) ReadRows(
 }
 
 // ScanRows reads in a consistent snapshot.
-func (m *mysqlRows) ScanRows(
+func (m *rows) ScanRows(
 	ctx context.Context, request query.ScanRequest, from binlog.Position, to jobs.Scanner,
 ) error {
 	request.Server, request.Replica = m.server, m.isReplica
@@ -100,7 +101,7 @@ func (m *mysqlRows) ScanRows(
 }
 
 // ReadMatching reads with one bracketed SELECT.
-func (m *mysqlRows) ReadMatching(
+func (m *rows) ReadMatching(
 	ctx context.Context, request query.MatchRequest, from binlog.Position, to jobs.Collector,
 ) (fence binlog.Position, err error) {
 	request.Server, request.Replica = m.server, m.isReplica
@@ -116,7 +117,7 @@ func (m *mysqlRows) ReadMatching(
 }
 
 // ReadSchema reads the definition that the table has now.
-func (m *mysqlRows) ReadSchema(
+func (m *rows) ReadSchema(
 	ctx context.Context, database, table string,
 ) (schema *ddl.Schema, fence binlog.Position, err error) {
 	name := database + "." + table
@@ -131,7 +132,7 @@ func (m *mysqlRows) ReadSchema(
 // session holds delays only this query: the stream continues. If the server falls silent, the query
 // is run again over a new connection with a longer limit, because a slow statement looks the same
 // as a dead connection.
-func (m *mysqlRows) ask(
+func (m *rows) ask(
 	ctx context.Context, table, what string, isSorted bool, run func(silence time.Duration) error,
 ) error {
 	if m.silence == 0 && isSorted {
@@ -142,7 +143,7 @@ func (m *mysqlRows) ask(
 			return err
 		}
 		wait := newQueryWait(m.conn, what, m.log)
-		remove := m.holds.add(wait)
+		remove := m.holds.Add(wait)
 		err := wait.retryWhileLocked(ctx, table, false, func() error {
 			if err := run(m.silence); err != nil {
 				return fmt.Errorf("read %s: %w", table, err)
@@ -162,14 +163,14 @@ func (m *mysqlRows) ask(
 		if !errors.As(err, &silent) || ctx.Err() != nil {
 			return err
 		}
-		m.silence = min(2*silent.Limit, maxSilence)
+		m.silence = min(2*silent.Limit, MaxSilence)
 		m.log.Warn().Err(err).Dur("next_limit", m.silence).
 			Msg("a query is run again over a new connection")
 	}
 }
 
 // connect opens the connection unless it is open.
-func (m *mysqlRows) connect(ctx context.Context) error {
+func (m *rows) connect(ctx context.Context) error {
 	if m.conn != nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package mysqlsource
 
 import (
 	"context"
@@ -10,50 +10,68 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/dump"
+	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/file"
+	"rowfall/pipelines/holds"
+	"rowfall/pipelines/source"
 )
 
-// mysqlSource is a MySQL or MariaDB as the source of one run. Its connection is for questions; the
-// stream and the readers of rows have connections of their own.
-type mysqlSource struct {
-	*mysqlSchemas
+// Source is a MySQL or MariaDB as the source of one run. Its connection is for questions; the
+// stream and the readers of rows have connections of their own. The goroutine of the loop calls the
+// methods, except for OpenRows, OpenKeys and OpenReplay, which any goroutine may call.
+type Source struct {
+	*schemas
 	config mysql.Config
 	// readFrom are the addresses of the servers that rows are read from; empty: this server.
 	readFrom []string
 	dump     dump.Config // without what OpenStream adds
 	// replayID is the server id of the stream of a replay.
 	replayID uint32
-	holds    *holds
+	holds    *holds.Set
 	log      zerolog.Logger
 	// removeWait removes the connection's wait from holds.
 	removeWait func()
 }
 
-var _ source = (*mysqlSource)(nil)
+var _ source.Source = (*Source)(nil)
 
-// openMySQL connects to the pipeline's source. Close the result.
-func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlSource, error) {
-	config := p.mysqlConfig()
-	conn, err := mysql.Dial(ctx, config)
+// Config is what Open needs. Every field is required.
+type Config struct {
+	// File is the pipeline file: its mapping, source.mysql.read_from and source.mysql.server_id.
+	File *file.Config
+	// MySQL is how to connect. It takes the place of File.Source.MySQL.
+	MySQL mysql.Config
+	// XATransactions carries open XA transactions from one connection to the next.
+	XATransactions *events.XATransactions
+	// Holds gets a Waiter for each connection that is open.
+	Holds *holds.Set
+	Log   zerolog.Logger
+}
+
+// Open connects to MySQL. A retry may succeed after an error, unless the error is a
+// *source.StopError. The caller closes the result.
+func Open(ctx context.Context, c Config) (*Source, error) {
+	conn, err := mysql.Dial(ctx, c.MySQL)
 	if err != nil {
 		return nil, fmt.Errorf("connect to MySQL: %w", err)
 	}
-	if err := p.checkReadFrom(conn); err != nil {
+	if err := checkReadFrom(c.File, conn); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	wait := newQueryWait(conn, "a question about settings, schemas or positions", p.log)
-	m := &mysqlSource{
-		mysqlSchemas: &mysqlSchemas{conn: conn, wait: wait, mapping: &p.config.Mapping},
-		config:       config,
-		readFrom:     p.config.Source.ReadFrom,
+	wait := newQueryWait(conn, "a question about settings, schemas or positions", c.Log)
+	m := &Source{
+		schemas:  &schemas{conn: conn, wait: wait, mapping: &c.File.Mapping},
+		config:   c.MySQL,
+		readFrom: c.File.Source.ReadFrom,
 		dump: dump.Config{
-			MySQL: config, ServerID: serverID(&p.config),
-			XATransactions: &p.xaTransactions, Logger: p.log,
+			MySQL: c.MySQL, ServerID: serverID(c.File),
+			XATransactions: c.XATransactions, Logger: c.Log,
 		},
-		replayID: replayID(&p.config),
-		holds:    &p.holds, log: p.log, removeWait: p.holds.add(wait),
+		replayID: replayID(c.File),
+		holds:    c.Holds, log: c.Log, removeWait: c.Holds.Add(wait),
 	}
 	// The connection is idle between statements of DDL, maybe for days.
 	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {
@@ -63,64 +81,64 @@ func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlSource, error) {
 	return m, nil
 }
 
-// Close closes the connection.
-func (m *mysqlSource) Close() {
+// Close closes the connection. Streams and readers that were opened stay open.
+func (m *Source) Close() {
 	m.removeWait()
 	_ = m.conn.Close()
 }
 
 // Identity returns what the connection has read at its start.
-func (m *mysqlSource) Identity() serverIdentity {
+func (m *Source) Identity() source.Identity {
 	s := m.conn.Server()
-	return serverIdentity{
+	return source.Identity{
 		UUID: s.UUID, ServerID: s.ServerID, Addr: m.conn.Addr(), HasGTIDs: s.GTIDMode,
 	}
 }
 
 // CheckOrigin rejects data from a MySQL where the server is a MariaDB, and the reverse.
-func (m *mysqlSource) CheckOrigin(origin string) error {
+func (m *Source) CheckOrigin(origin string) error {
 	current, old := m.conn.Server().Flavor, mysql.FlavorOf(origin)
 	if current == old {
 		return nil
 	}
-	return stop("the data were built from a %s, but the server at %s is a %s, "+
+	return source.Stopf("the data were built from a %s, but the server at %s is a %s, "+
 		"which cannot continue at a %s's position; give the address of a %s of the old history, "+
 		"or build the data again with --from snapshot",
 		old, m.conn.Addr(), current, old, old)
 }
 
 // CheckSettings checks the server's variables and the user's privileges.
-func (m *mysqlSource) CheckSettings(ctx context.Context) ([]query.Problem, error) {
+func (m *Source) CheckSettings(ctx context.Context) ([]query.Problem, error) {
 	return query.Check(ctx, m.conn, wantedPatterns(m.mapping)...)
 }
 
 // MissingGTIDs compares the set with the server's executed transactions.
-func (m *mysqlSource) MissingGTIDs(
+func (m *Source) MissingGTIDs(
 	ctx context.Context, set *binlog.GTIDSet,
 ) (binlog.GTIDSet, error) {
 	return query.MissingGTIDs(ctx, m.conn, set)
 }
 
 // IsPurged compares GTID sets, or else the oldest binlog file.
-func (m *mysqlSource) IsPurged(
+func (m *Source) IsPurged(
 	ctx context.Context, at binlog.Position, server string,
 ) (bool, error) {
 	return query.IsPurged(ctx, m.conn, at, server == m.conn.Server().UUID)
 }
 
 // EstimateRows returns what the server's table statistics tell.
-func (m *mysqlSource) EstimateRows(ctx context.Context, t []*binlog.Table) ([]int64, error) {
+func (m *Source) EstimateRows(ctx context.Context, t []*binlog.Table) ([]int64, error) {
 	return query.EstimateRows(ctx, m.conn, t)
 }
 
 // OpenStream opens a dump. The address may be that of a proxy, so it checks that the dump comes
 // from the server that answers questions.
-func (m *mysqlSource) OpenStream(ctx context.Context, start streamStart) (eventStream, error) {
+func (m *Source) OpenStream(ctx context.Context, start source.StreamStart) (source.Stream, error) {
 	config := m.dump
-	config.Tables, config.Last = start.tables, start.last
-	stream, err := dump.Open(ctx, config, start.position)
+	config.Tables, config.Last = start.Tables, start.Last
+	stream, err := dump.Open(ctx, config, start.Position)
 	if err != nil {
-		return nil, fmt.Errorf("follow binlog from %s: %w", start.position, err)
+		return nil, fmt.Errorf("follow binlog from %s: %w", start.Position, err)
 	}
 	if got, want := stream.Server().UUID, m.conn.Server().UUID; got != want {
 		_ = stream.Close()
@@ -132,12 +150,12 @@ func (m *mysqlSource) OpenStream(ctx context.Context, start streamStart) (eventS
 }
 
 // Now returns the server's clock.
-func (m *mysqlSource) Now(ctx context.Context) (int64, error) { return query.Now(ctx, m.conn) }
+func (m *Source) Now(ctx context.Context) (int64, error) { return query.Now(ctx, m.conn) }
 
 // End returns the set of executed transactions of a MySQL with GTIDs, and everything in it is
 // visible. Elsewhere End returns the end of the log, where a statement may be logged but not
 // executed yet.
-func (m *mysqlSource) End(ctx context.Context) (p binlog.Position, visible bool, err error) {
+func (m *Source) End(ctx context.Context) (p binlog.Position, visible bool, err error) {
 	p, err = query.End(ctx, m.conn)
 	server := m.conn.Server()
 	return p, server.Flavor != mysql.MariaDB && server.GTIDMode, err
@@ -145,15 +163,15 @@ func (m *mysqlSource) End(ctx context.Context) (p binlog.Position, visible bool,
 
 // ResolvePosition reads the GTIDs before a FILE:OFFSET of a MariaDB from the server, because
 // MariaDB's dump does not send them.
-func (m *mysqlSource) ResolvePosition(ctx context.Context, text string) (binlog.Position, error) {
+func (m *Source) ResolvePosition(ctx context.Context, text string) (binlog.Position, error) {
 	at, isTime, err := binlog.ParsePositionTime(text)
 	var p binlog.Position
 	if !isTime {
 		p, err = binlog.ParsePosition(text)
 	}
 	if err != nil {
-		return p, stop("position %q: %w; want snapshot, now, gtid:SET, FILE:OFFSET or time:TIME",
-			text, err)
+		return p, source.Stopf("position %q: %w; want snapshot, now, gtid:SET, FILE:OFFSET or "+
+			"time:TIME", text, err)
 	}
 	if isTime {
 		if p, err = m.positionAt(ctx, at); err != nil {
@@ -165,8 +183,8 @@ func (m *mysqlSource) ResolvePosition(ctx context.Context, text string) (binlog.
 	flavor := m.conn.Server().Flavor
 	isMariaDB := flavor == mysql.MariaDB
 	if isMariaDB && p.GTID.IsMySQL() || !isMariaDB && p.GTID.IsMariaDB() {
-		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form",
-			text, m.conn.Addr(), flavor)
+		return p, source.Stopf("position %q: the server at %s is a %s, which has GTIDs of another "+
+			"form", text, m.conn.Addr(), flavor)
 	}
 	if p.File == "" || !isMariaDB {
 		return p, nil
@@ -176,23 +194,23 @@ func (m *mysqlSource) ResolvePosition(ctx context.Context, text string) (binlog.
 		return p, err
 	}
 	if !found {
-		return p, stop("position %q: the server has no such place in its binlog; "+
+		return p, source.Stopf("position %q: the server has no such place in its binlog; "+
 			"SHOW BINARY LOGS lists its files", text)
 	}
 	p.GTID = set
 	return p, nil
 }
 
-// endedByReset reports whether a stream's error may mean that the server's binlog was reset. Such a
+// EndedByReset reports whether a stream's error may mean that the server's binlog was reset. Such a
 // server ends a dump as if a file could not be read, or without a reason.
-func endedByReset(err error) bool {
+func EndedByReset(err error) bool {
 	return mysql.IsCode(err, mysql.CodeBinlogMissing) || errors.Is(err, dump.ErrEnded)
 }
 
-// markFinal makes a StopError of an error of the source that no retry can correct.
-func markFinal(err error) error {
+// MarkFinal makes a StopError of an error of the source that no retry can correct.
+func MarkFinal(err error) error {
 	if errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*binlog.HistoryError)) {
-		return &StopError{err}
+		return &source.StopError{Err: err}
 	}
 	var se *mysql.ServerError
 	if errors.As(err, &se) && se.Code == mysql.CodeBinlogMissing {
@@ -200,7 +218,7 @@ func markFinal(err error) error {
 			return fmt.Errorf("%w; if that is no old connection of this process, "+
 				"set source.mysql.server_id", err)
 		}
-		return &StopError{err}
+		return &source.StopError{Err: err}
 	}
 	return err
 }

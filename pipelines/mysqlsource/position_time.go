@@ -1,4 +1,4 @@
-package pipelines
+package mysqlsource
 
 import (
 	"context"
@@ -9,18 +9,19 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/dump"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/source"
 )
 
 // positionAt returns the last position before a commit time: every transaction before the position
 // committed earlier than at. The server's binlog files are in the order of their times, so
 // positionAt finds the file by a binary search, and then reads it.
-func (m *mysqlSource) positionAt(ctx context.Context, at time.Time) (binlog.Position, error) {
+func (m *Source) positionAt(ctx context.Context, at time.Time) (binlog.Position, error) {
 	now, err := m.Now(ctx)
 	if err != nil {
 		return binlog.Position{}, err
 	}
 	if at.UnixMicro() > now {
-		return binlog.Position{}, stop("position time:%s: it is in the future, "+
+		return binlog.Position{}, source.Stopf("position time:%s: it is in the future, "+
 			"the server's clock is at %s; use an earlier time",
 			timeText(at), timeText(time.UnixMicro(now)))
 	}
@@ -49,8 +50,8 @@ func (m *mysqlSource) positionAt(ctx context.Context, at time.Time) (binlog.Posi
 		return binlog.Position{}, searchErr
 	}
 	if younger == 0 {
-		return binlog.Position{}, stop("position time:%s: it is before the server's oldest "+
-			"binlog, %s, which begins at %s; use a later time, or --from snapshot",
+		return binlog.Position{}, source.Stopf("position time:%s: it is before the server's "+
+			"oldest binlog, %s, which begins at %s; use a later time, or --from snapshot",
 			timeText(at), files[0], timeText(begun))
 	}
 	return m.scanTime(ctx, files[younger-1], at, end)
@@ -60,7 +61,7 @@ func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // openTimes opens a stream at the beginning of a file that yields only the ends of transactions.
 // So a transaction that a pipeline rejects does not end the search for a time.
-func (m *mysqlSource) openTimes(ctx context.Context, file string) (eventStream, error) {
+func (m *Source) openTimes(ctx context.Context, file string) (source.Stream, error) {
 	const first = 4 // the offset of the first event
 	config := m.replayConfig()
 	config.TimesOnly = true
@@ -73,7 +74,7 @@ func (m *mysqlSource) openTimes(ctx context.Context, file string) (eventStream, 
 }
 
 // fileTime returns when the server began a binlog file. end is the end of the binlog.
-func (m *mysqlSource) fileTime(
+func (m *Source) fileTime(
 	ctx context.Context, file string, end binlog.Position,
 ) (time.Time, error) {
 	stream, err := m.openTimes(ctx, file)
@@ -101,7 +102,7 @@ func (m *mysqlSource) fileTime(
 
 // scanTime reads a file, and the following ones, until the first transaction that did not commit
 // before a time. It returns the position before that transaction, or end if there is none.
-func (m *mysqlSource) scanTime(
+func (m *Source) scanTime(
 	ctx context.Context, file string, at time.Time, end binlog.Position,
 ) (binlog.Position, error) {
 	stream, err := m.openTimes(ctx, file)

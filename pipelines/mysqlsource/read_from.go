@@ -1,4 +1,4 @@
-package pipelines
+package mysqlsource
 
 import (
 	"context"
@@ -13,7 +13,10 @@ import (
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/file"
+	"rowfall/pipelines/holds"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/source"
 )
 
 // replicaRows reads rows from the servers of source.mysql.read_from. Definitions of tables are read
@@ -23,9 +26,9 @@ import (
 // or has another history, the reader tries the next one, again and again. Meanwhile the reason
 // shows as a hold.
 type replicaRows struct {
-	*mysqlRows // reads from the present server
-	schemas    *mysqlRows
-	source     mysql.Config // the stream's server; config has all servers of read_from
+	*rows   // reads from the present server
+	schemas *rows
+	source  mysql.Config // the stream's server; config has all servers of read_from
 	// next is the index of the address that is tried next. failed counts the attempts since the
 	// last read that succeeded.
 	next, failed int
@@ -34,7 +37,7 @@ type replicaRows struct {
 	own binlog.GTIDSet
 	// receiver is the error of the receiver of the rows, which is no fault of the server.
 	receiver error
-	cause    atomic.Pointer[Hold] // nil: the reader does not wait
+	cause    atomic.Pointer[holds.Hold] // nil: the reader does not wait
 	logged   time.Time
 }
 
@@ -48,19 +51,19 @@ const (
 )
 
 // checkReadFrom rejects source.mysql.read_from at a source without GTIDs.
-func (p *Pipeline) checkReadFrom(source *mysql.Conn) error {
-	if len(p.config.Source.ReadFrom) == 0 || source.Server().GTIDMode {
+func checkReadFrom(c *file.Config, src *mysql.Conn) error {
+	if len(c.Source.ReadFrom) == 0 || src.Server().GTIDMode {
 		return nil
 	}
-	return &StopError{p.config.Fault("source.mysql.read_from",
+	return &source.StopError{Err: c.Fault("source.mysql.read_from",
 		"rows cannot be read from another server, because the source at %s has no GTIDs; "+
-			"set its gtid_mode to ON, or remove read_from", source.Addr())}
+			"set its gtid_mode to ON, or remove read_from", src.Addr())}
 }
 
 // newReplicaRows returns a reader that is not connected yet. schemas reads from the source.
-func newReplicaRows(addresses []string, schemas *mysqlRows, log zerolog.Logger) *replicaRows {
+func newReplicaRows(addresses []string, schemas *rows, log zerolog.Logger) *replicaRows {
 	r := &replicaRows{schemas: schemas, source: schemas.config}
-	r.mysqlRows = &mysqlRows{
+	r.rows = &rows{
 		config: schemas.config, isReplica: true, holds: schemas.holds, log: log,
 		dial: r.connectNext,
 	}
@@ -70,7 +73,7 @@ func newReplicaRows(addresses []string, schemas *mysqlRows, log zerolog.Logger) 
 
 // Close implements jobs.RowReader.
 func (r *replicaRows) Close() {
-	r.mysqlRows.Close()
+	r.rows.Close()
 	r.schemas.Close()
 }
 
@@ -86,7 +89,7 @@ func (r *replicaRows) ReadRows(
 	ctx context.Context, request query.ChunkRequest, from binlog.Position, to jobs.Collector,
 ) (result query.ChunkResult, err error) {
 	err = r.retry(ctx, func() error {
-		result, err = r.mysqlRows.ReadRows(ctx, request, from, receiver{to, r})
+		result, err = r.rows.ReadRows(ctx, request, from, receiver{to, r})
 		if err == nil {
 			err = r.checkFence(&result.Fence)
 		}
@@ -100,7 +103,7 @@ func (r *replicaRows) ReadMatching(
 	ctx context.Context, request query.MatchRequest, from binlog.Position, to jobs.Collector,
 ) (fence binlog.Position, err error) {
 	err = r.retry(ctx, func() error {
-		fence, err = r.mysqlRows.ReadMatching(ctx, request, from, receiver{to, r})
+		fence, err = r.rows.ReadMatching(ctx, request, from, receiver{to, r})
 		if err == nil {
 			err = r.checkFence(&fence)
 		}
@@ -114,7 +117,7 @@ func (r *replicaRows) ScanRows(
 	ctx context.Context, request query.ScanRequest, from binlog.Position, to jobs.Scanner,
 ) error {
 	return r.retry(ctx, func() error {
-		return r.mysqlRows.ScanRows(ctx, request, from, scanReceiver{receiver{to, r}, to})
+		return r.rows.ScanRows(ctx, request, from, scanReceiver{receiver{to, r}, to})
 	})
 }
 
@@ -175,7 +178,7 @@ func ownTransactions(c *mysql.Conn, set *binlog.GTIDSet) binlog.GTIDSet {
 
 // retry runs read until it succeeds, or fails for another reason than the state of a server.
 func (r *replicaRows) retry(ctx context.Context, read func() error) error {
-	defer r.holds.add(r)()
+	defer r.holds.Add(r)()
 	defer r.cause.Store(nil)
 	for {
 		r.receiver = nil
@@ -184,7 +187,7 @@ func (r *replicaRows) retry(ctx context.Context, read func() error) error {
 			r.failed = 0
 			return err
 		}
-		r.mysqlRows.Close()
+		r.rows.Close()
 		r.show(err)
 		if err := r.pause(ctx, err); err != nil {
 			return err
@@ -212,7 +215,7 @@ func (r *replicaRows) show(err error) {
 		since = h.Since
 	}
 	const prefix = "a job waits for a server of source.mysql.read_from: "
-	r.cause.Store(&Hold{prefix + err.Error(), since})
+	r.cause.Store(&holds.Hold{Reason: prefix + err.Error(), Since: since})
 	if time.Since(r.logged) >= replicaLogInterval {
 		r.logged = time.Now()
 		r.log.Warn().Err(err).Msg("rows cannot be read from a server of source.mysql.read_from; " +
@@ -240,12 +243,12 @@ func (r *replicaRows) pause(ctx context.Context, err error) error {
 	}
 }
 
-// hold implements holdSource.
-func (r *replicaRows) hold() Hold {
+// Hold implements holds.Waiter.
+func (r *replicaRows) Hold() holds.Hold {
 	if h := r.cause.Load(); h != nil {
 		return *h
 	}
-	return Hold{}
+	return holds.Hold{}
 }
 
 // connectionError means that a connection was not possible, or was lost.
@@ -272,16 +275,16 @@ func (r *replicaRows) connectNext(ctx context.Context) (*mysql.Conn, error) {
 
 // check compares the server with the source, over a connection that is closed again.
 func (r *replicaRows) check(ctx context.Context, conn *mysql.Conn) error {
-	source, err := mysql.Dial(ctx, r.source)
+	src, err := mysql.Dial(ctx, r.source)
 	if err != nil {
 		return &connectionError{fmt.Errorf("connect to the source: %w", err)}
 	}
-	defer func() { _ = source.Close() }()
-	if got := source.Server().UUID; got != r.schemas.server {
+	defer func() { _ = src.Close() }()
+	if got := src.Server().UUID; got != r.schemas.server {
 		return &connectionError{fmt.Errorf("the source is server %s now, and the binlog comes "+
 			"from %s", got, r.schemas.server)}
 	}
-	executed, err := query.CheckReplica(ctx, conn, source)
+	executed, err := query.CheckReplica(ctx, conn, src)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package mysqlsource
 
 import (
 	"context"
@@ -10,11 +10,12 @@ import (
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/source"
 	"rowfall/transform"
 )
 
-// mysqlSchemas reads table definitions over a connection of its own, never rows.
-type mysqlSchemas struct {
+// schemas reads table definitions over a connection of its own, never rows.
+type schemas struct {
 	conn    *mysql.Conn
 	wait    *queryWait // of conn
 	mapping *transform.Mapping
@@ -22,18 +23,18 @@ type mysqlSchemas struct {
 
 // Schemas retries while a table is locked: MariaDB cannot show the columns of a table whose
 // metadata lock is held exclusively.
-func (m *mysqlSchemas) Schemas(
+func (m *schemas) Schemas(
 	ctx context.Context, only map[string]bool,
 ) (schemas map[string]*binlog.Table, err error) {
 	err = m.wait.retryWhileLocked(ctx, "a mapped table", false, func() error {
-		schemas, err = readSchemas(ctx, m.conn, m.mapping, only)
+		schemas, err = ReadSchemas(ctx, m.conn, m.mapping, only)
 		return err
 	})
 	return schemas, err
 }
 
 // AllTables retries while a table is locked.
-func (m *mysqlSchemas) AllTables(ctx context.Context) (tables []*binlog.Table, err error) {
+func (m *schemas) AllTables(ctx context.Context) (tables []*binlog.Table, err error) {
 	err = m.wait.retryWhileLocked(ctx, "a table of the server", false, func() error {
 		tables, err = query.Names(ctx, m.conn)
 		return err
@@ -43,9 +44,9 @@ func (m *mysqlSchemas) AllTables(ctx context.Context) (tables []*binlog.Table, e
 
 // AwaitDDL waits for the table's metadata lock, without a limit: later changes must not be applied
 // before the effect of the statement is known. The wait shows as a hold of the pipeline.
-func (m *mysqlSchemas) AwaitDDL(ctx context.Context, t tableName) error {
+func (m *schemas) AwaitDDL(ctx context.Context, t ddl.TableName) error {
 	return m.wait.retryWhileLocked(ctx, t.String(), true, func() error {
-		err := query.AwaitMetadataLock(ctx, m.conn, t.database, t.table)
+		err := query.AwaitMetadataLock(ctx, m.conn, t.Database, t.Table)
 		// Are rows of this table never followed? Then its lock does not matter.
 		if err == nil || errors.As(err, new(*mysql.ServerError)) && m.isNotFollowed(ctx, t) {
 			return nil
@@ -56,16 +57,16 @@ func (m *mysqlSchemas) AwaitDDL(ctx context.Context, t tableName) error {
 
 // isNotFollowed reports whether the server lists a table as one that is never followed, such as a
 // view.
-func (m *mysqlSchemas) isNotFollowed(ctx context.Context, t tableName) bool {
+func (m *schemas) isNotFollowed(ctx context.Context, t ddl.TableName) bool {
 	tables, err := query.Tables(ctx, m.conn, func(database, table string) bool {
-		return database == t.database && table == t.table
+		return database == t.Database && table == t.Table
 	})
 	return err == nil && len(tables) == 1 && tables[0].NotFollowed != ""
 }
 
 // CheckGrants exists because a table whose SELECT was revoked looks as if it had been dropped, or
 // had lost columns. Its error is not a StopError, since the privilege may be granted again.
-func (m *mysqlSchemas) CheckGrants(ctx context.Context) error {
+func (m *schemas) CheckGrants(ctx context.Context) error {
 	problems, err := query.CheckSelect(ctx, m.conn, wantedPatterns(m.mapping)...)
 	if err != nil {
 		return err
@@ -77,7 +78,7 @@ func (m *mysqlSchemas) CheckGrants(ctx context.Context) error {
 }
 
 // explainDenied adds the missing GRANT to an error of a denied SELECT.
-func (m *mysqlSchemas) explainDenied(ctx context.Context, err error) error {
+func (m *schemas) explainDenied(ctx context.Context, err error) error {
 	var answer *mysql.ServerError
 	denied := []uint16{1044, 1142, 1143} // on the database, the table, a column
 	if !errors.As(err, &answer) || !slices.Contains(denied, answer.Code) {
@@ -90,14 +91,14 @@ func (m *mysqlSchemas) explainDenied(ctx context.Context, err error) error {
 }
 
 // UnloggedCascades returns nothing if the server logs the rows that cascades change.
-func (m *mysqlSchemas) UnloggedCascades(
-	ctx context.Context, tables []tableName,
-) ([]unloggedCascade, error) {
+func (m *schemas) UnloggedCascades(
+	ctx context.Context, tables []ddl.TableName,
+) ([]source.UnloggedCascade, error) {
 	logged, err := query.LogsCascades(ctx, m.conn)
 	if err != nil || logged {
 		return nil, err
 	}
-	var found []unloggedCascade
+	var found []source.UnloggedCascade
 	for _, t := range tables {
 		keys, err := m.foreignKeys(ctx, t)
 		if err != nil {
@@ -105,7 +106,7 @@ func (m *mysqlSchemas) UnloggedCascades(
 		}
 		for _, key := range keys {
 			if key.Cascades() != "" {
-				found = append(found, unloggedCascade{t, key})
+				found = append(found, source.UnloggedCascade{Table: t, Key: key})
 			}
 		}
 	}
@@ -113,20 +114,20 @@ func (m *mysqlSchemas) UnloggedCascades(
 }
 
 // foreignKeys reads the foreign keys of a table, and retries while the table is locked.
-func (m *mysqlSchemas) foreignKeys(
-	ctx context.Context, t tableName,
+func (m *schemas) foreignKeys(
+	ctx context.Context, t ddl.TableName,
 ) (keys []query.ForeignKey, err error) {
-	rule, err := m.mapping.Rule(t.database, t.table)
+	rule, err := m.mapping.Rule(t.Database, t.Table)
 	if err != nil {
-		return nil, &StopError{err}
+		return nil, &source.StopError{Err: err}
 	}
 	err = m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {
 		// CheckGrants checks the grants on tables of the mapping, but not on others.
 		if rule == nil {
-			err = query.CheckSelectable(ctx, m.conn, t.database, t.table)
+			err = query.CheckSelectable(ctx, m.conn, t.Database, t.Table)
 		}
 		if err == nil {
-			keys, err = query.ForeignKeys(ctx, m.conn, t.database, t.table)
+			keys, err = query.ForeignKeys(ctx, m.conn, t.Database, t.Table)
 		}
 		return err
 	})
@@ -137,13 +138,13 @@ func (m *mysqlSchemas) foreignKeys(
 	return keys, err
 }
 
-// TableSchema implements schemaReader. It returns nil for a table with a column of an unsupported
-// type.
-func (m *mysqlSchemas) TableSchema(ctx context.Context, t tableName) (*binlog.Table, error) {
+// TableSchema implements source.SchemaReader. It returns nil for a table with a column of an
+// unsupported type.
+func (m *schemas) TableSchema(ctx context.Context, t ddl.TableName) (*binlog.Table, error) {
 	var tables []*binlog.Table
 	err := m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {
 		tables, err = query.Tables(ctx, m.conn, func(database, table string) bool {
-			return database == t.database && table == t.table
+			return database == t.Database && table == t.Table
 		})
 		return err
 	})
@@ -157,12 +158,12 @@ func (m *mysqlSchemas) TableSchema(ctx context.Context, t tableName) (*binlog.Ta
 }
 
 // EndOfLog returns the end of the server's binlog.
-func (m *mysqlSchemas) EndOfLog(ctx context.Context) (binlog.Position, error) {
+func (m *schemas) EndOfLog(ctx context.Context) (binlog.Position, error) {
 	return query.EndOfLog(ctx, m.conn)
 }
 
 // Definitions reads each table's definition. Retries while a table is locked.
-func (m *mysqlSchemas) Definitions(
+func (m *schemas) Definitions(
 	ctx context.Context, tables []*binlog.Table,
 ) ([]*ddl.Schema, error) {
 	all := make([]*ddl.Schema, len(tables))
@@ -179,12 +180,12 @@ func (m *mysqlSchemas) Definitions(
 }
 
 // Databases returns the databases that the user may see.
-func (m *mysqlSchemas) Databases(ctx context.Context) (map[string]ddl.Charset, error) {
+func (m *schemas) Databases(ctx context.Context) (map[string]ddl.Charset, error) {
 	return query.Databases(ctx, m.conn)
 }
 
 // Dialect returns the server's flavor, version and lower_case_table_names.
-func (m *mysqlSchemas) Dialect() ddl.Options { return query.DDLOptions(m.conn.Server()) }
+func (m *schemas) Dialect() ddl.Options { return query.DDLOptions(m.conn.Server()) }
 
 // wantedPatterns returns the patterns of the tables that a mapping reads.
 func wantedPatterns(m *transform.Mapping) []string {
@@ -197,14 +198,14 @@ func wantedPatterns(m *transform.Mapping) []string {
 	return patterns
 }
 
-// readSchemas returns the tables that a mapping matches, by database.table. If only is not nil, it
+// ReadSchemas returns the tables that a mapping matches, by database.table. If only is not nil, it
 // returns those of them that only names.
-func readSchemas(
+func ReadSchemas(
 	ctx context.Context, conn *mysql.Conn, m *transform.Mapping, only map[string]bool,
 ) (map[string]*binlog.Table, error) {
 	var failed error
 	tables, err := query.Tables(ctx, conn, func(database, table string) bool {
-		if only != nil && !only[tableName{database, table}.String()] {
+		if only != nil && !only[ddl.TableName{Database: database, Table: table}.String()] {
 			return false
 		}
 		rule, err := m.Rule(database, table)
@@ -214,7 +215,7 @@ func readSchemas(
 		return rule != nil
 	})
 	if failed != nil {
-		return nil, &StopError{failed}
+		return nil, &source.StopError{Err: failed}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read schemas: %w", err)
@@ -222,7 +223,7 @@ func readSchemas(
 	byName := make(map[string]*binlog.Table, len(tables))
 	for _, t := range tables {
 		if other := byName[t.FullName()]; other != nil {
-			return nil, stop("tables `%s`.%s and `%s`.%s have one name in the state; "+
+			return nil, source.Stopf("tables `%s`.%s and `%s`.%s have one name in the state; "+
 				"leave one of them out of the mapping (ignore: true)",
 				other.Database, other.Name, t.Database, t.Name)
 		}
