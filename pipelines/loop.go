@@ -142,6 +142,9 @@ func (l *loop) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// skipUnreadable sets endedIn again if this run ends within a transaction to skip.
+	previous := *l.endedIn
+	*l.endedIn = binlog.TransactionID{}
 	if l.initialUnit != nil {
 		if ev.Kind == binlog.Progress {
 			l.progress.Position = l.stream.Position().Clone()
@@ -168,7 +171,7 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 		if ev, err = l.next(ctx); err != nil {
-			return l.skipUnreadable(ctx, err)
+			return l.skipUnreadable(ctx, err, previous)
 		}
 	}
 }
