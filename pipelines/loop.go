@@ -55,11 +55,11 @@ type loop struct {
 	jobsChanged bool
 	// repeatDue is set when a table may have a Job.Again that can begin.
 	repeatDue bool
-	// scan is the running reference scan, or nil. scanTimer wakes the loop for the next one.
-	// scansDue is set when a table may have Job.References or Job.KeysOnly.
+	// scan is the running reference scan, or nil. scanTimer wakes the loop for the next one. narrow
+	// are the tables that wait for a scan, or for its keys job.
 	scan      *referenceScan
-	scansDue  bool
 	scanTimer *time.Timer
+	narrow    narrowTables
 	// jobsRecorded is when status last got the progress of jobs.
 	jobsRecorded time.Time
 	// jobsUnrecorded is set if the jobs have changed since jobsRecorded.
