@@ -30,6 +30,8 @@ type FileReplayOptions struct {
 	Paths []string
 	// From and To are POSITIONs, see files.Log.Find.
 	From, To string
+	// AfterCrash are the files at whose end the server has crashed, see files.Log.AfterCrash.
+	AfterCrash []string
 	// Schema is the text of --schema: the tables as they are at From.
 	Schema string
 }
@@ -51,6 +53,9 @@ func NewFileReplay(
 ) (*FileReplay, error) {
 	binlogs, err := files.Open(o.Paths)
 	if err != nil {
+		return nil, err
+	}
+	if err := binlogs.AfterCrash(o.AfterCrash); err != nil {
 		return nil, err
 	}
 	stretch, err := binlogs.Find(ctx, o.From, o.To)
