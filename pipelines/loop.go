@@ -124,6 +124,7 @@ type loop struct {
 	linger         lingerTimer
 	fields         fieldExpiry
 
+	rebuilding      rebuildingList
 	positionWritten time.Time // when the position was last applied
 	positionDirty   bool      // progress has changed since then
 
@@ -550,6 +551,7 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 
 // flush applies the unit and begins a new one.
 func (l *loop) flush(ctx context.Context) error {
+	l.updateRebuilding()
 	evidence := l.history.save(l.config.Name, &l.progress, l.stream, &l.unit)
 	l.progress.store(&l.unit.Progress, evidence)
 	size := l.unit.Size()
@@ -572,7 +574,7 @@ func (l *loop) flush(ctx context.Context) error {
 	l.linger.stop()
 	l.committedSince = time.Time{}
 	l.positionWritten = time.Now()
-	l.positionDirty = false
+	l.positionDirty = l.rebuilding.isStale
 	return nil
 }
 
