@@ -139,7 +139,10 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 	}
 	switch hasKeys := t.Plan != nil || len(t.former) > 0; {
 	case rule.OnDrop != transform.StopAtRemoval:
-		err = l.tableGone(ctx, t.name(), t, "DROP", nil)
+		var heirs []*transform.Plan
+		if heirs, err = l.adoptUnlogged(ctx, t); err == nil {
+			err = l.tableGone(ctx, t.name(), t, "DROP", heirs)
+		}
 	case hasKeys:
 		// The statement was skipped or is not in the binlog, so a stop before it is not possible.
 		err = l.quarantine(t, errors.New("the server has no such table, and `on_drop` is stop; "+
