@@ -143,6 +143,17 @@ func (l *loop) RowsGone(table *jobs.Table, keys []jobs.Key) error {
 	return l.reconcileCascades()
 }
 
+// flushDeletes is called before changes of a table are added to the unit. A scan of the table looks
+// for what deleted rows have left in the sink. So if the unit contains the transaction that has
+// deleted them, perhaps after one that has inserted them, the sink must hold both before the
+// changes. Transactions that only delete parents share units.
+func (l *loop) flushDeletes(ctx context.Context, t *mappedTable) error {
+	if !l.hasDeletes || len(t.Job.References) == 0 {
+		return nil
+	}
+	return l.flushCommitted(ctx)
+}
+
 // insertsAgain records the key of a row that was inserted, if foreign keys may have deleted an
 // older row with this key that is still in the sink. The new row takes the place of the old one, so
 // that a scan does not find the old one.

@@ -122,7 +122,9 @@ type loop struct {
 	committed      transform.Mark
 	committedSince time.Time
 	linger         lingerTimer
-	fields         fieldExpiry
+	// hasDeletes is set if unit contains a transaction after which a reference scan is due.
+	hasDeletes bool
+	fields     fieldExpiry
 
 	rebuilding      rebuildingList
 	positionWritten time.Time // when the position was last applied
@@ -245,6 +247,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	if l.leavesOut(t) {
 		l.leaveOutRows(t, ev)
 		return nil
+	}
+	if err := l.flushDeletes(ctx, t); err != nil {
+		return err
 	}
 	mode := l.writeMode(t)
 	origin := transform.Origin{
@@ -431,9 +436,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	l.stats.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
 	l.endSpans()
-	// A scan looks for what the deleted rows have left in the sink, so the sink must hold it before
-	// later transactions change it.
-	isDeleted := len(l.tables.cascades.dueDeletes) > 0
+	l.hasDeletes = l.hasDeletes || len(l.tables.cascades.dueDeletes) > 0
 	if err := l.reconcileCascades(); err != nil {
 		return err
 	}
@@ -441,7 +444,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if err != nil {
 		return err
 	}
-	if err := l.maybeFlush(ctx, wasSplit || skipped || isDeleted); err != nil {
+	if err := l.maybeFlush(ctx, wasSplit || skipped); err != nil {
 		return err
 	}
 	return l.betweenTransactions(ctx)
@@ -551,6 +554,9 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 
 // flush applies the unit and begins a new one.
 func (l *loop) flush(ctx context.Context) error {
+	if err := l.saveReferences(); err != nil {
+		return err
+	}
 	l.updateRebuilding()
 	evidence := l.history.save(l.config.Name, &l.progress, l.stream, &l.unit)
 	l.progress.store(&l.unit.Progress, evidence)
@@ -570,6 +576,7 @@ func (l *loop) flush(ctx context.Context) error {
 	m.time.Store(l.progress.Time)
 	m.phase.Store(uint32(l.progress.Phase))
 	l.unit.Reset()
+	l.hasDeletes = false
 	l.spans = l.spans[:0]
 	l.linger.stop()
 	l.committedSince = time.Time{}

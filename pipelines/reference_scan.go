@@ -82,8 +82,24 @@ func (l *loop) addReferences(
 	}
 	t.Job.KeysOnly = false
 	t.Job.References = append(slices.Clone(t.Job.References), added)
-	l.narrow.add(t.FullName())
-	return true, t.saveJob(&l.unit, l.config.Name)
+	l.narrow.add(t)
+	return true, nil
+}
+
+// saveReferences puts the references that transactions have added into the unit: all those of a
+// table once, however many transactions the unit contains.
+func (l *loop) saveReferences() error {
+	for _, full := range slices.Sorted(maps.Keys(l.narrow.unsaved)) {
+		t := l.narrow.unsaved[full]
+		if l.tables.all[full] != t {
+			continue // it was dropped
+		}
+		if err := t.saveJob(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+	}
+	clear(l.narrow.unsaved)
+	return nil
 }
 
 // isNarrow reports whether Job.Again is about some rows only.
@@ -109,6 +125,8 @@ func (l *loop) stopScan() {
 type narrowTables struct {
 	// names are their names; those of other tables are removed when they are found.
 	names map[string]bool
+	// unsaved are the tables whose Job.References were added since the last unit.
+	unsaved map[string]*mappedTable
 	// next is when the tables are looked at again: not with each transaction, because there may be
 	// many of them. A zero time means at once.
 	next time.Time
@@ -118,11 +136,12 @@ type narrowTables struct {
 const narrowInterval = 10 * time.Millisecond
 
 // add adds a table, which is looked at once before the next transaction.
-func (n *narrowTables) add(full string) {
+func (n *narrowTables) add(t *mappedTable) {
 	if n.names == nil {
-		n.names = make(map[string]bool)
+		n.names, n.unsaved = make(map[string]bool), make(map[string]*mappedTable)
 	}
-	if !n.names[full] {
+	full := t.FullName()
+	if n.unsaved[full] = t; !n.names[full] {
 		n.names[full], n.next = true, time.Time{}
 	}
 }

@@ -181,9 +181,9 @@ func (l *loop) ready(ctx context.Context) error {
 	}
 	l.jobsChanged, l.repeatDue = true, true
 	l.narrow = narrowTables{}
-	for name, t := range l.tables.all {
+	for _, t := range l.tables.all {
 		if t.isNarrow() {
-			l.narrow.add(name)
+			l.narrow.add(t)
 		}
 	}
 	l.startJobs(ctx)
