@@ -89,6 +89,22 @@ func TestRowInsertedBeforeScan(t *testing.T) {
 	}
 }
 
+// A row gets the key of a deleted one by an UPDATE before the scan. The rows that referred to the
+// deleted row are found.
+func TestRowMovedBeforeScan(t *testing.T) {
+	l, source := referring(t, "CASCADE")
+	c, u := l.tables.all["shop.c"], l.tables.all["shop.u"]
+	play(t, l, source,
+		rowsEvent(t, source.tables[1], binlog.Update, [2]uint32{2, 2}, [2]uint32{3, 2}),
+		&binlog.Event{Kind: binlog.Commit, Time: 1000})
+	source.images = [][2]uint32{{3, 2}, {7, 2}, {9, 4}}
+	source.Wake()
+	runUntil(t, l, l.sink.(*sinktest.Memory), func() bool {
+		return c.Job.Again == "" && u.Job.Again == ""
+	})
+	mustHold(t, l.sink, "c:1=-", "c:2=-", "c:3=2", "u:7=2", "u:8=-", "u:9=4")
+}
+
 // Two tables refer to each other, and rows of both were deleted: neither waits for the other.
 func TestReferenceScansOfCycle(t *testing.T) {
 	cascadePause = time.Hour

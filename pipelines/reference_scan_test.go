@@ -22,7 +22,8 @@ func referring(t *testing.T, onDelete string) (l *loop, source *scriptedSource) 
 	t.Cleanup(func() { cascadePause = time.Second })
 	source, _ = childSource()
 	source.cascades[0].Key.OnDelete = onDelete
-	source.cascades[1].Key.ParentTable, source.cascades[1].Key.OnDelete = "c", "CASCADE"
+	k := &source.cascades[1].Key
+	k.ParentTable, k.OnDelete, k.OnUpdate = "c", "CASCADE", "NO ACTION"
 	to := sinktest.NewMemory("test")
 	l = reconcilingLoop(t, to, source)
 	t.Cleanup(func() { l.jobs.Close() })
