@@ -193,7 +193,7 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 	case binlog.Statement:
 		return l.statement(ctx, ev)
 	case binlog.Progress:
-		return l.idle(ctx)
+		return l.idle(ctx, ev)
 	}
 	return nil
 }
@@ -476,10 +476,15 @@ func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 
 // idle handles a Progress event: the source has nothing to send, or the position has moved without
 // a transaction. It never comes within a transaction.
-func (l *loop) idle(ctx context.Context) error {
+func (l *loop) idle(ctx context.Context, ev *binlog.Event) error {
 	// A stream that was opened at a GTID set has no file at first.
 	if l.stream.Position().CompareFile(l.progress.Position) > 0 {
 		l.advancePosition(0)
+	}
+	if ev.Skipped != nil {
+		if err := l.makeGapOfMissing(); err != nil {
+			return err
+		}
 	}
 	positionDue := l.positionDirty && time.Since(l.positionWritten) >= positionInterval
 	if !l.unit.IsEmpty() || positionDue {

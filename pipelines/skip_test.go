@@ -475,6 +475,32 @@ func testSkipUnreadable(t *testing.T, unreadable error, runs int) {
 	}
 }
 
+// Transactions that the binlog files of a replay do not contain make a gap of all tables.
+func TestGapOfMissing(t *testing.T) {
+	table := intTable()
+	source := &scriptedSource{tables: []*binlog.Table{table}, script: []*binlog.Event{
+		{Kind: binlog.Progress},
+		rowsEvent(t, table, binlog.Insert, [2]uint32{2, 20}),
+		{Kind: binlog.Commit, Time: 1000},
+		{Kind: binlog.Progress, Skipped: &binlog.Skipped{Unknown: true}},
+	}}
+	to := sinktest.NewMemory("test")
+	_, l := scriptedPipeline(t, to, source)
+	if err := l.run(t.Context()); !errors.Is(err, errEndOfScript) {
+		t.Fatal(err)
+	}
+	if g := l.gaps.Open; len(g) != 1 || g[0].Cause != tablestate.CauseMissing || !g[0].All ||
+		g[0].From != "log:3" || g[0].To != "log:4" {
+		t.Errorf("the gaps are %+v", g)
+	}
+	if m := l.tables.all["shop.t"]; l.writeMode(m) == transform.Delta {
+		t.Error("deltas are written although rows may be missing")
+	}
+	if at, err := to.Progress("test"); err != nil || at.Gaps == "" {
+		t.Errorf("the position shows the gaps %q, %v", at.Gaps, err)
+	}
+}
+
 // A move forward makes a gap, a move back makes none. If it is not known which of the two a move
 // is, it makes a gap that says so.
 func TestGapsOfMoves(t *testing.T) {

@@ -287,6 +287,60 @@ func TestHole(t *testing.T) {
 	}
 }
 
+// Transactions of which gtid_purged says that no file contains them are passed if the user says so.
+// The position includes them, and an event shows the hole.
+func TestMissing(t *testing.T) {
+	files, contents := testdata(t, "mysql")
+	all, err := testLog(t, "mysql").Find(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := boundaries(t, testLog(t, "mysql"), &all)[3]
+	l, err := newLog([]logFile{memoryFile("binlog.000002", contents[0][:cut.Offset]), files[1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Find(t.Context(), "", "")
+	if err != nil || s.Broken == nil || !strings.Contains(s.Broken.Error(), "add --missing ") {
+		t.Fatalf("without --missing: %+v, %v", s, err)
+	}
+	_, missing, _ := strings.Cut(s.Broken.Error(), "add --missing ")
+	if err := l.Missing(missing); err != nil {
+		t.Fatal(err)
+	}
+	s, err = l.Find(t.Context(), "", "")
+	if err != nil || s.Broken != nil || s.Transactions != all.Transactions-1 || !s.HasGTIDs ||
+		!s.End.GTID.Equal(all.End.GTID) {
+		t.Fatalf("with --missing: %+v, %v", s, err)
+	}
+	stream, err := l.Stream(&s, Config{Tables: unmapped{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holes := 0
+	for {
+		ev, err := stream.Next(t.Context())
+		if errors.Is(err, ErrEnd) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.Skipped != nil {
+			holes++
+			if p := stream.Position(); ev.Kind != binlog.Progress || p.File != "binlog.000003" {
+				t.Errorf("the hole is at %s", p)
+			}
+		}
+	}
+	if holes != 1 || !stream.Position().GTID.Equal(all.End.GTID) {
+		t.Errorf("%d holes, the end is %s", holes, stream.Position())
+	}
+	if err := l.Missing("0-1-5"); err == nil {
+		t.Error("a MariaDB's GTIDs are accepted")
+	}
+}
+
 // anonymous returns a MySQL's binlog file as it is without GTIDs.
 func anonymous(t *testing.T, content []byte) []byte {
 	t.Helper()

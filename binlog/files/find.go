@@ -160,9 +160,13 @@ func (f *finder) checkContinuity(r *eventReader) error {
 	}
 	if executed := r.parser.Position().GTID; !executed.Contains(h.previous) {
 		missing := h.previous.Subtract(&executed)
+		if f.log.missing.Contains(missing) {
+			return nil
+		}
 		return fmt.Errorf("read binlog file %s: the files before it do not contain %s: the file "+
 			"before it was copied while the server wrote it, or gtid_purged was set on the "+
-			"server; copy that file again, or omit the files after it", begin.File, &missing)
+			"server; copy that file again, omit the files after it, or, to leave these "+
+			"transactions out, which makes a gap, add --missing %s", begin.File, &missing, &missing)
 	}
 	switch before := &r.before; {
 	case before.isClosed:

@@ -45,6 +45,8 @@ type Log struct {
 	version string
 	// afterCrash are the names of the files that AfterCrash was called with.
 	afterCrash map[string]bool
+	// missing are the transactions that Missing was called with.
+	missing binlog.GTIDSet
 	// skipChecksum leaves checksums unverified, for tests with damaged events.
 	skipChecksum bool
 }
@@ -219,6 +221,19 @@ func (l *Log) AfterCrash(paths []string) error {
 			l.afterCrash = make(map[string]bool)
 		}
 		l.afterCrash[name] = true
+	}
+	return nil
+}
+
+// Missing makes Find and Stream pass transactions of a MySQL that no file contains, although later
+// files say that the server has executed them: gtid_purged was set. The stream yields a Progress
+// with Skipped there.
+func (l *Log) Missing(set string) (err error) {
+	if l.missing, err = binlog.ParseGTIDSet(set); err == nil && !l.missing.IsMySQL() {
+		err = errors.New("it is no GTID set of a MySQL")
+	}
+	if err != nil {
+		return fmt.Errorf("--missing %s: %w", set, err)
 	}
 	return nil
 }
