@@ -94,6 +94,42 @@ func TestRenameOfUnknown(t *testing.T) {
 	}
 }
 
+// Two tables whose columns are not known exchange their names. The keys of both serve until both
+// are read.
+func TestExchangeOfUnknown(t *testing.T) {
+	l, _ := rowsOfT(t, "")
+	for _, name := range []string{"t", "u"} {
+		if err := l.rebuildUnknown(tableName{"shop", name}, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	applySQL(t, l, "RENAME TABLE t TO x, u TO t, x TO u")
+	if got := l.tables.names(); !slices.Equal(got, []string{"shop.t", "shop.u"}) {
+		t.Fatalf("the tables are %q", got)
+	}
+	want := []string{"t:1", "t:2"}
+	for _, name := range []string{"u", "t"} {
+		m, schema := l.tables.all["shop."+name], intTable()
+		schema.Name = name
+		if err := l.AdoptSchema(t.Context(), &m.Table, ddl.FromTable(schema)); err != nil {
+			t.Fatal(err)
+		}
+		m.Job.Done = true
+		if err := l.SaveJob(&m.Table); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.removeAllFormer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := keysOf(l, "t:"); !slices.Equal(got, want) {
+			t.Errorf("after the job of %s the keys are %q", name, got)
+		}
+	}
+	if l.progress.Rebuilding != "" {
+		t.Errorf("in the end rebuilding is %s", l.progress.Rebuilding)
+	}
+}
+
 // A table is renamed with sql_log_bin=0 to a name that writes the same keys: the keys stay, and a
 // job reads the table with the new name.
 func TestUnloggedRename(t *testing.T) {
