@@ -42,7 +42,7 @@ func overlapping(p *transform.Plan, plans []*transform.Plan) (found []*transform
 // renamedUnknown handles a table that gets a name by the RENAME of a table whose columns are not
 // known. A job reads the columns and the rows. If the old name was mapped, its keys stay until this
 // job is done: they become keys of a former definition of the new name.
-func (l *loop) renamedUnknown(n tableName, e *ddl.Effect) error {
+func (l *loop) renamedUnknown(n ddl.TableName, e *ddl.Effect) error {
 	var former []*ddl.Schema
 	from := l.tables.all[e.From.String()]
 	if from != nil && (from.Job.NeedsSchema || from.isTentative()) {
@@ -100,7 +100,7 @@ func (l *loop) adoptUnlogged(
 			continue // the table map of its first row shows the table
 		}
 		heirs = append(heirs, p)
-		n := tableName{schemas[full].Database, schemas[full].Name}
+		n := ddl.TableName{Database: schemas[full].Database, Table: schemas[full].Name}
 		if err := l.rebuildUnknown(n, "no statement in the binlog has created it"); err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func (l *loop) findUnlogged(ctx context.Context) (map[string]bool, error) {
 	}
 	found := make(map[string]bool)
 	for _, t := range all {
-		matches, err := l.matches(tableName{t.Database, t.Name})
+		matches, err := l.matches(ddl.TableName{Database: t.Database, Table: t.Name})
 		if err != nil {
 			return nil, err
 		}
