@@ -105,8 +105,9 @@ func (l *loop) removeAllFormer(ctx context.Context) error {
 	return l.Flush(ctx)
 }
 
-// waitsForNamesake reports whether another table, whose columns are not known yet, has the name of a
-// former definition of t: two tables have exchanged their names. Its job may need the keys.
+// waitsForNamesake reports whether another table, whose columns are not known yet, has the name of
+// a former definition of t: two tables have exchanged their names. The job of the other table may
+// need the keys.
 func (l *loop) waitsForNamesake(t *mappedTable) bool {
 	return slices.ContainsFunc(t.former, func(d *ddl.Schema) bool {
 		o := l.tables.all[d.TableName().String()]

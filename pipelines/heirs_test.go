@@ -61,7 +61,8 @@ func keysOf(l *loop, prefix string) (found []string) {
 func TestRenameOfUnknown(t *testing.T) {
 	for key, prefix := range map[string]string{"": "t:", "row:{id}": "row:"} {
 		l, _ := rowsOfT(t, key)
-		if err := l.rebuildUnknown(ddl.TableName{Database: "shop", Table: "t"}, "test"); err != nil {
+		n := ddl.TableName{Database: "shop", Table: "t"}
+		if err := l.rebuildUnknown(n, "test"); err != nil {
 			t.Fatal(err)
 		}
 		applySQL(t, l, "RENAME TABLE t TO u")
@@ -99,7 +100,8 @@ func TestRenameOfUnknown(t *testing.T) {
 func TestExchangeOfUnknown(t *testing.T) {
 	l, _ := rowsOfT(t, "")
 	for _, name := range []string{"t", "u"} {
-		if err := l.rebuildUnknown(ddl.TableName{Database: "shop", Table: name}, "test"); err != nil {
+		n := ddl.TableName{Database: "shop", Table: name}
+		if err := l.rebuildUnknown(n, "test"); err != nil {
 			t.Fatal(err)
 		}
 	}
