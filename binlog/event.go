@@ -78,6 +78,7 @@ type Event struct {
 	ForeignKeysOff bool
 
 	// Skipped is set for the Commit and the Statements of a transaction that is left out because of
-	// a Skip. It contains what was found up to this event.
+	// a Skip. It contains what was found up to this event. It is also set for a Progress whose
+	// position has moved past transactions that the binlog does not contain.
 	Skipped *Skipped
 }

@@ -143,17 +143,31 @@ func (l *loop) RowsGone(table *jobs.Table, keys []jobs.Key) error {
 	return l.reconcileCascades()
 }
 
-// insertsAgain records the key of a row that was inserted, if foreign keys may have deleted an
-// older row with this key that is still in the sink. The new row takes the place of the old one, so
-// that a scan does not find the old one.
+// flushDeletes is called before changes of a table are added to the unit. A scan of the table looks
+// for what deleted rows have left in the sink. So if the unit contains the transaction that has
+// deleted them, perhaps after one that has inserted them, the sink must hold both before the
+// changes. Transactions that only delete parents share units.
+func (l *loop) flushDeletes(ctx context.Context, t *mappedTable) error {
+	if !l.hasDeletes || len(t.Job.References) == 0 {
+		return nil
+	}
+	return l.flushCommitted(ctx)
+}
+
+// insertsAgain records the key of a row that was inserted, or got this key by an UPDATE, if foreign
+// keys may have deleted an older row with this key that is still in the sink. The new row takes the
+// place of the old one, so that a scan does not find the old one.
 func (l *loop) insertsAgain(ctx context.Context, t *mappedTable, c *binlog.Change) error {
 	graph := &l.tables.cascades
 	p := graph.parents[t.name()]
-	if c.Op != binlog.Insert || p == nil || len(p.deleteKeys) == 0 {
+	if c.Op == binlog.Delete || p == nil || len(p.deleteKeys) == 0 {
 		return nil
 	}
 	isReplaced := graph.dueByRows[t.FullName()] // in this transaction, which may have inserted it
-	if !isReplaced && len(t.Job.References) > 0 {
+	if !isReplaced && len(t.Job.References) == 0 || c.Op == binlog.Update && !p.moves(c) {
+		return nil
+	}
+	if !isReplaced {
 		var err error
 		if isReplaced, err = l.holdsRow(ctx, t, c.After); err != nil {
 			return err
@@ -163,6 +177,15 @@ func (l *loop) insertsAgain(ctx context.Context, t *mappedTable, c *binlog.Chang
 		graph.deleted(p, c.After, c.Table)
 	}
 	return nil
+}
+
+// moves reports whether an UPDATE may have changed the values to which foreign keys refer.
+func (p *cascadeParent) moves(c *binlog.Change) bool {
+	return slices.ContainsFunc(p.deleteKeys, func(k *tablestate.ForeignKey) bool {
+		before, isKnown := referencedValues(k, c.Before, c.Table)
+		after, ok := referencedValues(k, c.After, c.Table)
+		return !isKnown || !ok || !slices.Equal(before, after)
+	})
 }
 
 // holdsRow reports whether the sink holds something at a location of a row.

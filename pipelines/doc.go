@@ -25,7 +25,7 @@
 //     the tables that depend on parents by these keys, and the jobs after a change of a parent;
 //     cascade_deletes.go, reference_scan.go: the search for the rows that a cascade has changed
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
-//     that state are in tablestate
+//     that state are in tablestate; table_lists.go: the lists of tables in the position hash
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
 //     the loop does for them; the jobs are in package jobs
 //   - keys.go: what the loop does for jobs that read rows by their keys

@@ -30,6 +30,10 @@ type FileReplayOptions struct {
 	Paths []string
 	// From and To are POSITIONs, see files.Log.Find.
 	From, To string
+	// AfterCrash are the files at whose end the server has crashed, see files.Log.AfterCrash.
+	AfterCrash []string
+	// Missing is a GTID set, see files.Log.Missing; empty without one.
+	Missing string
 	// Schema is the text of --schema: the tables as they are at From.
 	Schema string
 }
@@ -52,6 +56,14 @@ func NewFileReplay(
 	binlogs, err := files.Open(o.Paths)
 	if err != nil {
 		return nil, err
+	}
+	if err := binlogs.AfterCrash(o.AfterCrash); err != nil {
+		return nil, err
+	}
+	if o.Missing != "" {
+		if err := binlogs.Missing(o.Missing); err != nil {
+			return nil, err
+		}
 	}
 	stretch, err := binlogs.Find(ctx, o.From, o.To)
 	if err != nil {

@@ -94,7 +94,7 @@ func (l *loop) removeAllFormer(ctx context.Context) error {
 	l.tables.removeFormerDue = false
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
-		if len(t.former) == 0 || !t.Job.Done || t.Fault != nil {
+		if len(t.former) == 0 || !t.Job.Done || t.Fault != nil || l.waitsForNamesake(t) {
 			continue
 		}
 		if err := l.removeFormer(ctx, t, nil); err != nil {
@@ -103,6 +103,16 @@ func (l *loop) removeAllFormer(ctx context.Context) error {
 	}
 	l.tablesChanged()
 	return l.Flush(ctx)
+}
+
+// waitsForNamesake reports whether another table, whose columns are not known yet, has the name of
+// a former definition of t: two tables have exchanged their names. The job of the other table may
+// need the keys.
+func (l *loop) waitsForNamesake(t *mappedTable) bool {
+	return slices.ContainsFunc(t.former, func(d *ddl.Schema) bool {
+		o := l.tables.all[d.TableName().String()]
+		return o != nil && o != t && o.Job.NeedsSchema
+	})
 }
 
 // saveFormer puts the former definitions of a table into a unit.

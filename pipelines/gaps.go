@@ -78,6 +78,16 @@ func (l *loop) makeGap(gap tablestate.Gap, tables []string) error {
 	return l.saveGaps()
 }
 
+// makeGapOfMissing records the gap of transactions that binlog files do not contain. The position
+// has moved past them.
+func (l *loop) makeGapOfMissing() error {
+	return l.makeGap(tablestate.Gap{
+		Cause: tablestate.CauseMissing, From: l.previous.String(),
+		To: l.progress.Position.String(), All: true,
+		Reason: "the binlog files do not contain these transactions: gtid_purged was set",
+	}, l.tables.names())
+}
+
 // maxLoggedTables limits the names of tables in a log line, in bytes.
 const maxLoggedTables = 1000
 

@@ -27,6 +27,9 @@ func (l *loop) SaveKeys(table *jobs.Table) error {
 		return nil
 	}
 	l.recordJobs()
+	if t.Keys == nil {
+		l.narrow.next = time.Time{} // the table may have waited for the end of the job
+	}
 	return t.saveKeys(&l.unit, l.config.Name)
 }
 

@@ -214,8 +214,11 @@ func (l *loop) withChildren(tables []string) []string {
 //
 // The gap concerns all tables, so it is made only if the transaction cannot be read: because it was
 // rejected, or because two runs in succession have ended in it. The first may have ended because
-// the connection was cut.
-func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
+// the connection was cut. previous is the transaction to skip in which the run before has ended;
+// zero if that run has ended elsewhere.
+func (l *loop) skipUnreadable(
+	ctx context.Context, cause error, previous binlog.TransactionID,
+) error {
 	if len(l.skips) == 0 || ctx.Err() != nil || !l.stream.InTransaction() ||
 		errors.As(cause, new(*binlog.HistoryError)) {
 		return cause
@@ -225,7 +228,7 @@ func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
 	if i < 0 || t.GTID.IsZero() || len(l.skips[i].Tables) > 0 {
 		return cause
 	}
-	isSecond := *l.endedIn == t.ID()
+	isSecond := previous == t.ID()
 	if *l.endedIn = t.ID(); !isSecond && !errors.As(cause, new(*binlog.RefusedError)) {
 		return cause
 	}

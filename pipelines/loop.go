@@ -55,11 +55,11 @@ type loop struct {
 	jobsChanged bool
 	// repeatDue is set when a table may have a Job.Again that can begin.
 	repeatDue bool
-	// scan is the running reference scan, or nil. scanTimer wakes the loop for the next one.
-	// scansDue is set when a table may have Job.References or Job.KeysOnly.
+	// scan is the running reference scan, or nil. scanTimer wakes the loop for the next one. narrow
+	// are the tables that wait for a scan, or for its keys job.
 	scan      *referenceScan
-	scansDue  bool
 	scanTimer *time.Timer
+	narrow    narrowTables
 	// jobsRecorded is when status last got the progress of jobs.
 	jobsRecorded time.Time
 	// jobsUnrecorded is set if the jobs have changed since jobsRecorded.
@@ -122,8 +122,11 @@ type loop struct {
 	committed      transform.Mark
 	committedSince time.Time
 	linger         lingerTimer
-	fields         fieldExpiry
+	// hasDeletes is set if unit contains a transaction after which a reference scan is due.
+	hasDeletes bool
+	fields     fieldExpiry
 
+	rebuilding      rebuildingList
 	positionWritten time.Time // when the position was last applied
 	positionDirty   bool      // progress has changed since then
 
@@ -142,6 +145,9 @@ func (l *loop) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// skipUnreadable sets endedIn again if this run ends within a transaction to skip.
+	previous := *l.endedIn
+	*l.endedIn = binlog.TransactionID{}
 	if l.initialUnit != nil {
 		if ev.Kind == binlog.Progress {
 			l.progress.Position = l.stream.Position().Clone()
@@ -168,7 +174,7 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 		if ev, err = l.next(ctx); err != nil {
-			return l.skipUnreadable(ctx, err)
+			return l.skipUnreadable(ctx, err, previous)
 		}
 	}
 }
@@ -187,7 +193,7 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 	case binlog.Statement:
 		return l.statement(ctx, ev)
 	case binlog.Progress:
-		return l.idle(ctx)
+		return l.idle(ctx, ev)
 	}
 	return nil
 }
@@ -241,6 +247,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	if l.leavesOut(t) {
 		l.leaveOutRows(t, ev)
 		return nil
+	}
+	if err := l.flushDeletes(ctx, t); err != nil {
+		return err
 	}
 	mode := l.writeMode(t)
 	origin := transform.Origin{
@@ -427,9 +436,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	l.stats.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
 	l.endSpans()
-	// A scan looks for what the deleted rows have left in the sink, so the sink must hold it before
-	// later transactions change it.
-	isDeleted := len(l.tables.cascades.dueDeletes) > 0
+	l.hasDeletes = l.hasDeletes || len(l.tables.cascades.dueDeletes) > 0
 	if err := l.reconcileCascades(); err != nil {
 		return err
 	}
@@ -437,7 +444,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if err != nil {
 		return err
 	}
-	if err := l.maybeFlush(ctx, wasSplit || skipped || isDeleted); err != nil {
+	if err := l.maybeFlush(ctx, wasSplit || skipped); err != nil {
 		return err
 	}
 	return l.betweenTransactions(ctx)
@@ -469,10 +476,15 @@ func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 
 // idle handles a Progress event: the source has nothing to send, or the position has moved without
 // a transaction. It never comes within a transaction.
-func (l *loop) idle(ctx context.Context) error {
+func (l *loop) idle(ctx context.Context, ev *binlog.Event) error {
 	// A stream that was opened at a GTID set has no file at first.
 	if l.stream.Position().CompareFile(l.progress.Position) > 0 {
 		l.advancePosition(0)
+	}
+	if ev.Skipped != nil {
+		if err := l.makeGapOfMissing(); err != nil {
+			return err
+		}
 	}
 	positionDue := l.positionDirty && time.Since(l.positionWritten) >= positionInterval
 	if !l.unit.IsEmpty() || positionDue {
@@ -547,6 +559,10 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 
 // flush applies the unit and begins a new one.
 func (l *loop) flush(ctx context.Context) error {
+	if err := l.saveReferences(); err != nil {
+		return err
+	}
+	l.updateRebuilding()
 	evidence := l.history.save(l.config.Name, &l.progress, l.stream, &l.unit)
 	l.progress.store(&l.unit.Progress, evidence)
 	size := l.unit.Size()
@@ -565,11 +581,12 @@ func (l *loop) flush(ctx context.Context) error {
 	m.time.Store(l.progress.Time)
 	m.phase.Store(uint32(l.progress.Phase))
 	l.unit.Reset()
+	l.hasDeletes = false
 	l.spans = l.spans[:0]
 	l.linger.stop()
 	l.committedSince = time.Time{}
 	l.positionWritten = time.Now()
-	l.positionDirty = false
+	l.positionDirty = l.rebuilding.isStale
 	return nil
 }
 

@@ -59,7 +59,8 @@ type Pipeline struct {
 	// begin at once, to handle them.
 	skipCalls chan skipCall
 	retryNow  chan struct{}
-	// endedIn is the transaction to skip in which the last run has ended that ended in one.
+	// endedIn is the transaction to skip in which the last run has ended; zero if that run has
+	// ended elsewhere. A run that received no event does not count.
 	endedIn binlog.TransactionID
 }
 

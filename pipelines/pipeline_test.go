@@ -30,6 +30,7 @@ func TestPipeline(t *testing.T) {
 		{"QuarantineInSplit", testQuarantineInSplit},
 		{"QuarantineByDDL", testQuarantineByDDL},
 		{"QuarantineAtStart", testQuarantineAtStart},
+		{"QuarantineAtRestart", testQuarantineAtRestart},
 		{"Skip", testSkip},
 		{"SkipStatement", testSkipStatement},
 		{"SkipCut", testSkipCut},

@@ -175,3 +175,49 @@ func testQuarantineAtStart(t *testing.T, d *database) {
 	d.exec("ALTER TABLE odd MODIFY w VARCHAR(9) CHARACTER SET utf8mb4")
 	r.mustEqual(d, &c, m, "the column was converted")
 }
+
+// A table with a column type that cannot be read stays in quarantine at every kind of start, and
+// the other tables run. So does one with an entry of its own.
+func testQuarantineAtRestart(t *testing.T, d *database) {
+	const odd = "w VARCHAR(9) CHARACTER SET cp1251"
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+		"CREATE TABLE odd (id INT PRIMARY KEY, v INT)", "INSERT INTO odd VALUES (1, 1)",
+		"CREATE TABLE own (id INT PRIMARY KEY, v INT)", "INSERT INTO own VALUES (1, 1)")
+	m := newMemory()
+	c := d.config("sink:", `  "`+d.name+`.own": {}`+"\nsink:")
+	r := start(t, c, m, "")
+	m.waitAt(t, d.end())
+	d.exec("ALTER TABLE odd ADD COLUMN "+odd, "ALTER TABLE own ADD COLUMN "+odd)
+	id := 0
+	check := func(when string) {
+		t.Helper()
+		id++
+		waitFor(t, when+": the run streams", func() bool {
+			return r.over() || r.pipeline.Stats().Streaming
+		})
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, 1)", id), "UPDATE odd SET v = v + 1",
+			"UPDATE own SET v = v + 1")
+		waitFor(t, when+": the other table follows", func() bool {
+			if r.over() {
+				t.Fatalf("%s: the run has ended with %v", when, r.err)
+			}
+			return m.rows("t")[fmt.Sprint(id)] == "1"
+		})
+		faults := r.pipeline.Stats().Quarantined
+		if len(faults) != 2 || !strings.Contains(faults[0].Reason, "cp1251") {
+			t.Errorf("%s: status shows %+v", when, faults)
+		}
+		if m.rows("odd")["1"] != "1" || m.rows("own")["1"] != "1" {
+			t.Errorf("%s: the rows are %v and %v", when, m.rows("odd"), m.rows("own"))
+		}
+		r.kill()
+	}
+	check("after the ALTER")
+	for _, from := range []string{"", "now", "snapshot"} {
+		r = start(t, c, m, from)
+		check("at a start with --from " + from)
+	}
+	d.exec("ALTER TABLE odd DROP COLUMN w", "ALTER TABLE own DROP COLUMN w")
+	r = start(t, c, m, "")
+	r.mustEqual(d, &c, m, "the columns are gone")
+}

@@ -76,6 +76,7 @@ func TestReadFrom(t *testing.T) {
 			t.Run("Load", func(t *testing.T) { testReadFromReplica(t, &p) })
 			t.Run("Lag", func(t *testing.T) { testReadFromLagging(t, &p) })
 			t.Run("Unrelated", func(t *testing.T) { testReadFromUnrelated(t, &p, kind) })
+			t.Run("Blank", func(t *testing.T) { testReadFromBlank(t, &p, kind) })
 			t.Run("Changed", func(t *testing.T) { testReadFromChanged(t, &p) })
 		})
 	}
@@ -181,6 +182,32 @@ func testReadFromUnrelated(t *testing.T, p *pair, kind servers.Kind) {
 	}
 	r.kill()
 	start(t, p.readFrom("127.0.0.1:1", other.addr, p.replica.addr), m, "")
+	waitFor(t, "the tables are loaded", isLoaded(t, m))
+	p.mustEqual(t, m)
+}
+
+// A blank server is no replica that lags: the hold shows that it has no transaction of the source.
+// When it is a replica, rows are read from it.
+func testReadFromBlank(t *testing.T, p *pair, kind servers.Kind) {
+	args := map[servers.Kind][]string{servers.MariaDB: {"--log-slave-updates"}}[kind]
+	o := servers.DatabaseOptions{GTID: true, Args: args}
+	blank := &database{t: t, addr: servertest.Database(t, kind, o).Addr(), name: p.name}
+	blank.conn = blank.dial()
+	reset := "RESET MASTER"
+	if kind == servers.MySQL {
+		reset = "RESET BINARY LOGS AND GTIDS"
+	}
+	blank.exec(reset)
+	m := newMemory()
+	r := start(t, p.readFrom(blank.addr), m, "")
+	waitFor(t, "the blank server shows as a hold", func() bool {
+		return held(r.pipeline, "rows cannot be read from the server at "+blank.addr+
+			": it has none of the source's transactions")
+	})
+	if n := r.pipeline.Stats().Loaded; n != 0 || r.over() {
+		t.Errorf("%d rows were loaded; the run has ended with %v", n, r.err)
+	}
+	blank.follow(p.database)
 	waitFor(t, "the tables are loaded", isLoaded(t, m))
 	p.mustEqual(t, m)
 }

@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -140,7 +139,10 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 	}
 	switch hasKeys := t.Plan != nil || len(t.former) > 0; {
 	case rule.OnDrop != transform.StopAtRemoval:
-		err = l.tableGone(ctx, t.name(), t, "DROP", nil)
+		var heirs []*transform.Plan
+		if heirs, err = l.adoptUnlogged(ctx, t); err == nil {
+			err = l.tableGone(ctx, t.name(), t, "DROP", heirs)
+		}
 	case hasKeys:
 		// The statement was skipped or is not in the binlog, so a stop before it is not possible.
 		err = l.quarantine(t, errors.New("the server has no such table, and `on_drop` is stop; "+
@@ -313,35 +315,6 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 
 // jobsInterval is how often the progress of jobs is recorded.
 const jobsInterval = 200 * time.Millisecond
-
-// tablesChanged updates what status and the position hash show of the tables.
-func (l *loop) tablesChanged() {
-	l.removeUnmappedFromGaps()
-	l.stats.recordTables(l.tables)
-	var rebuilding, quarantined []string
-	for _, name := range l.tables.names() {
-		switch t := l.tables.all[name]; {
-		case t.Fault != nil:
-			quarantined = append(quarantined, name)
-		case l.progress.Phase == sink.Snapshot:
-		case t.Job.Cancelled || t.Job.Again != "" ||
-			!t.Job.Skipped && (!t.Job.Done || len(t.former) > 0):
-			rebuilding = append(rebuilding, name)
-		}
-	}
-	l.progress.Rebuilding = jsonList(rebuilding)
-	l.progress.Quarantined = jsonList(quarantined)
-	l.showGaps()
-}
-
-// jsonList returns names as a JSON array, or an empty string without names.
-func jsonList(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	text, _ := json.Marshal(names) // strings can always be encoded
-	return string(text)
-}
 
 // Report implements jobs.Host.
 func (l *loop) Report(rows, expected int64) {

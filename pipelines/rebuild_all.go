@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
@@ -38,6 +39,9 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	// The jobs close the gaps. The skip requests are removed below: the new position is past the
 	// transactions.
 	if err := l.loadGaps(state.Pieces); err != nil {
+		return err
+	}
+	if err := l.keepUnmapped(old); err != nil {
 		return err
 	}
 	for _, name := range l.tables.names() {
@@ -107,6 +111,27 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 			l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+name)
 		}
 		return initial(ctx)
+	}
+	return nil
+}
+
+// keepUnmapped puts tables into quarantine that have keys in the data and that the mapping does not
+// fit any more, for example because a table has lost its key. They would be left out otherwise, and
+// their keys removed, although the server has their rows.
+func (l *loop) keepUnmapped(old *tableSet) error {
+	for _, name := range old.names() {
+		o, reason := old.all[name], l.tables.unmapped[name]
+		if l.tables.all[name] != nil || reason == "" || o.Plan == nil && len(o.former) == 0 {
+			continue
+		}
+		d := l.tables.definitions[name]
+		t := l.tables.put(o.name())
+		if d != nil {
+			l.tables.define(t, d, d.Table(), nil)
+		}
+		if err := l.quarantine(t, errors.New(reason)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rowfall/binlog"
@@ -88,6 +89,22 @@ func TestRowInsertedBeforeScan(t *testing.T) {
 	}
 }
 
+// A row gets the key of a deleted one by an UPDATE before the scan. The rows that referred to the
+// deleted row are found.
+func TestRowMovedBeforeScan(t *testing.T) {
+	l, source := referring(t, "CASCADE")
+	c, u := l.tables.all["shop.c"], l.tables.all["shop.u"]
+	play(t, l, source,
+		rowsEvent(t, source.tables[1], binlog.Update, [2]uint32{2, 2}, [2]uint32{3, 2}),
+		&binlog.Event{Kind: binlog.Commit, Time: 1000})
+	source.images = [][2]uint32{{3, 2}, {7, 2}, {9, 4}}
+	source.Wake()
+	runUntil(t, l, l.sink.(*sinktest.Memory), func() bool {
+		return c.Job.Again == "" && u.Job.Again == ""
+	})
+	mustHold(t, l.sink, "c:1=-", "c:2=-", "c:3=2", "u:7=2", "u:8=-", "u:9=4")
+}
+
 // Two tables refer to each other, and rows of both were deleted: neither waits for the other.
 func TestReferenceScansOfCycle(t *testing.T) {
 	cascadePause = time.Hour
@@ -134,4 +151,67 @@ func TestReferenceScanInQuarantine(t *testing.T) {
 	source.Wake()
 	runUntil(t, l, l.sink.(*sinktest.Memory), func() bool { return u.Job.Done && u.Job.ID > 0 })
 	mustHold(t, l.sink, "u:7=2", "u:8=-", "u:9=4")
+}
+
+// bufferedSource is a scripted source that has received its whole script, so that transactions
+// share units.
+type bufferedSource struct{ *scriptedSource }
+
+func (s bufferedSource) Buffered() bool { return int(s.position.Offset) < len(s.script) }
+
+// playBuffered handles further events of a script that was received as a whole.
+func playBuffered(t *testing.T, l *loop, source *scriptedSource, events ...*binlog.Event) {
+	t.Helper()
+	l.stream = bufferedSource{source}
+	source.script = append(source.script, events...)
+	for _, ev := range events {
+		source.position.Offset++
+		if err := l.handle(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Many small transactions that delete parents share a unit.
+func TestDeletesShareUnit(t *testing.T) { synctest.Test(t, testDeletesShareUnit) }
+
+func testDeletesShareUnit(t *testing.T) {
+	l, source := referring(t, "CASCADE")
+	to := l.sink.(*sinktest.Memory)
+	c := l.tables.all["shop.c"]
+	before, references := len(to.Units(0)), len(c.Job.References)
+	c.cascadeBegan = time.Now().Add(time.Hour)
+	var events []*binlog.Event
+	for id := range uint32(100) {
+		events = append(events,
+			rowsEvent(t, source.tables[0], binlog.Delete, [2]uint32{100 + id, 0}),
+			&binlog.Event{Kind: binlog.Commit, Time: 1000})
+	}
+	playBuffered(t, l, source, events...)
+	if n := len(to.Units(0)) - before; n != 1 || len(c.Job.References) != references+100 {
+		t.Errorf("%d units, and %d references, want one unit", n, len(c.Job.References))
+	}
+}
+
+// In one unit, a row is inserted, its parent is deleted, and a row with the same key is inserted.
+// The rows that referred to the first one are found.
+func TestRowInsertedAgainInUnit(t *testing.T) {
+	l, source := referring(t, "CASCADE")
+	c, u := l.tables.all["shop.c"], l.tables.all["shop.u"]
+	c.cascadeBegan, u.cascadeBegan = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+	commit := &binlog.Event{Kind: binlog.Commit, Time: 1000}
+	first, second, third := source.tables[0], source.tables[1], source.tables[2]
+	playBuffered(t, l, source,
+		rowsEvent(t, first, binlog.Insert, [2]uint32{3, 0}), commit,
+		rowsEvent(t, second, binlog.Insert, [2]uint32{5, 2}), commit,
+		rowsEvent(t, third, binlog.Insert, [2]uint32{6, 5}), commit,
+		rowsEvent(t, first, binlog.Delete, [2]uint32{2, 0}), commit,
+		rowsEvent(t, second, binlog.Insert, [2]uint32{5, 3}), commit)
+	c.cascadeBegan, u.cascadeBegan = time.Time{}, time.Time{}
+	source.images = [][2]uint32{{5, 3}, {9, 4}}
+	source.Wake()
+	runUntil(t, l, l.sink.(*sinktest.Memory), func() bool {
+		return c.Job.Again == "" && u.Job.Again == ""
+	})
+	mustHold(t, l.sink, "c:2=-", "c:5=3", "u:6=-", "u:9=4")
 }

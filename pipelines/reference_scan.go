@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -77,12 +78,28 @@ func (l *loop) addReferences(
 		if t.Job.MissedFrom == "" {
 			t.Job.MissedFrom = l.missedFrom(t)
 		}
+		l.tablesChanged()
 	}
 	t.Job.KeysOnly = false
 	t.Job.References = append(slices.Clone(t.Job.References), added)
-	l.scansDue = true
-	l.tablesChanged()
-	return true, t.saveJob(&l.unit, l.config.Name)
+	l.narrow.add(t)
+	return true, nil
+}
+
+// saveReferences puts the references that transactions have added into the unit: all those of a
+// table once, however many transactions the unit contains.
+func (l *loop) saveReferences() error {
+	for _, full := range slices.Sorted(maps.Keys(l.narrow.unsaved)) {
+		t := l.narrow.unsaved[full]
+		if l.tables.all[full] != t {
+			continue // it was dropped
+		}
+		if err := t.saveJob(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+	}
+	clear(l.narrow.unsaved)
+	return nil
 }
 
 // isNarrow reports whether Job.Again is about some rows only.
@@ -104,38 +121,90 @@ func (l *loop) stopScan() {
 	}
 }
 
+// narrowTables are the tables that wait for a reference scan, or for the keys job after one.
+type narrowTables struct {
+	// names are their names; those of other tables are removed when they are found.
+	names map[string]bool
+	// unsaved are the tables whose Job.References were added since the last unit.
+	unsaved map[string]*mappedTable
+	// next is when the tables are looked at again: not with each transaction, because there may be
+	// many of them. A zero time means at once.
+	next time.Time
+}
+
+// narrowInterval is the time between two looks at the tables that wait.
+const narrowInterval = 10 * time.Millisecond
+
+// add adds a table, which is looked at once before the next transaction.
+func (n *narrowTables) add(t *mappedTable) {
+	if n.names == nil {
+		n.names, n.unsaved = make(map[string]bool), make(map[string]*mappedTable)
+	}
+	full := t.FullName()
+	if n.unsaved[full] = t; !n.names[full] {
+		n.names[full], n.next = true, time.Time{}
+	}
+}
+
 // stepReferences continues the reference scans of tables, one table at a time.
 func (l *loop) stepReferences(ctx context.Context) error {
-	if !l.scansDue || l.isLoading() {
+	n := &l.narrow
+	if len(n.names) == 0 || l.isLoading() {
 		return nil
 	}
 	if s := l.scan; s != nil && (l.tables.all[s.table.FullName()] != s.table || !s.isValid()) {
-		l.scan = nil
+		l.scan, n.next = nil, time.Time{}
 	}
-	l.scansDue = false
-	for _, full := range l.tables.names() {
+	if l.scan != nil {
+		if err := l.continueScan(ctx); err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	if now.Before(n.next) {
+		return nil
+	}
+	n.next = now.Add(narrowInterval)
+	var begins time.Time // when the first of the tables that pause may begin
+	for _, full := range slices.Sorted(maps.Keys(n.names)) {
 		t := l.tables.all[full]
-		if !t.isNarrow() || t.Fault != nil {
+		if t == nil || !t.isNarrow() || t.Fault != nil {
+			delete(n.names, full)
 			continue
 		}
-		l.scansDue = true
 		var err error
 		switch {
-		case l.scan != nil && l.scan.table != t:
-		case !t.Job.KeysOnly:
-			err = l.stepReferencesOf(ctx, t)
-		case t.Keys == nil:
-			t.Job.Again, t.Job.KeysOnly, t.Job.MissedFrom = "", false, ""
-			l.tablesChanged()
-			if err = t.saveJob(&l.unit, l.config.Name); err == nil {
-				err = l.Flush(ctx)
+		case t.Job.KeysOnly && t.Keys == nil:
+			err = l.endNarrow(ctx, t)
+		case t.Job.KeysOnly, l.scan != nil:
+		case t.cascadeBegan.After(now):
+			if begins.IsZero() || t.cascadeBegan.Before(begins) {
+				begins = t.cascadeBegan
 			}
+		default:
+			err = l.beginScan(ctx, t)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	if !begins.IsZero() {
+		l.wakeAfter(begins.Sub(now))
+		if begins.Before(n.next) {
+			n.next = begins
+		}
+	}
 	return nil
+}
+
+// endNarrow is called when the keys job after the scan of a table is done.
+func (l *loop) endNarrow(ctx context.Context, t *mappedTable) error {
+	t.Job.Again, t.Job.KeysOnly, t.Job.MissedFrom = "", false, ""
+	l.tablesChanged()
+	if err := t.saveJob(&l.unit, l.config.Name); err != nil {
+		return err
+	}
+	return l.Flush(ctx)
 }
 
 // isValid reports whether the scan can continue. A scan of a table in quarantine cannot, and must
@@ -145,32 +214,32 @@ func (s *referenceScan) isValid() bool {
 		len(s.table.Job.References) >= s.taken
 }
 
-// stepReferencesOf continues the reference scan of a table, or begins one.
-func (l *loop) stepReferencesOf(ctx context.Context, t *mappedTable) error {
-	if l.scan == nil {
-		if wait := time.Until(t.cascadeBegan); wait > 0 {
-			l.wakeAfter(wait)
-			return nil
-		}
-		if err := l.Flush(ctx); err != nil { // so that the sink holds all rows
-			return err
-		}
-		s, isLost := l.newReferenceScan(t)
-		if isLost {
-			l.stream.Wake() // for the job
-			_, err := l.readAgain(t, t.Job.Again)
-			return err
-		}
-		if s == nil { // it waits for another table
-			return nil
-		}
-		l.scan = s
+// beginScan begins the reference scan of a table, unless the table waits for another one.
+func (l *loop) beginScan(ctx context.Context, t *mappedTable) error {
+	s, isLost := l.newReferenceScan(t)
+	if isLost {
+		l.narrow.next = time.Time{}
+		l.stream.Wake() // for the job
+		_, err := l.readAgain(t, t.Job.Again)
+		return err
 	}
+	if s == nil {
+		return nil
+	}
+	if err := l.Flush(ctx); err != nil { // so that the sink holds all rows
+		return err
+	}
+	l.scan = s
+	return l.continueScan(ctx)
+}
+
+// continueScan performs a step of the scan.
+func (l *loop) continueScan(ctx context.Context) error {
 	l.stream.Wake() // for the next step, or for the keys job
 	s := l.scan
 	ended, err := l.scanReferences(ctx, s)
 	if err == nil && ended {
-		l.scan = nil
+		l.scan, l.narrow.next = nil, time.Time{}
 		err = l.endScan(s)
 	}
 	if err != nil {

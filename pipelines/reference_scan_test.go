@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
@@ -21,7 +22,8 @@ func referring(t *testing.T, onDelete string) (l *loop, source *scriptedSource) 
 	t.Cleanup(func() { cascadePause = time.Second })
 	source, _ = childSource()
 	source.cascades[0].Key.OnDelete = onDelete
-	source.cascades[1].Key.ParentTable, source.cascades[1].Key.OnDelete = "c", "CASCADE"
+	k := &source.cascades[1].Key
+	k.ParentTable, k.OnDelete, k.OnUpdate = "c", "CASCADE", "NO ACTION"
 	to := sinktest.NewMemory("test")
 	l = reconcilingLoop(t, to, source)
 	t.Cleanup(func() { l.jobs.Close() })
@@ -194,4 +196,38 @@ func TestWhatCanBeFound(t *testing.T) {
 // setOutputs are a hash of each row, and a set whose key the row's key does not determine.
 var setOutputs = []transform.Output{
 	{Kind: transform.Hash, Key: "c:{id}"}, {Kind: transform.Set, Key: "by:{v}", Member: "{id}"},
+}
+
+// Tables that wait for the keys job after a scan cost a transaction nothing that grows with the
+// number of tables.
+func TestWaitingForKeysIsCheap(t *testing.T) {
+	l, _ := referring(t, "CASCADE")
+	for i := range 500 {
+		table := intTable()
+		table.Name = fmt.Sprintf("more%d", i)
+		if _, err := l.tables.add(ddl.FromTable(table)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"shop.c", "shop.u"} {
+		m := l.tables.all[name]
+		m.Job.References, m.Job.KeysOnly, m.Keys = nil, true, new(tablestate.Keys)
+	}
+	step := func() {
+		if err := l.stepReferences(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	if n := testing.AllocsPerRun(1000, step); n > 0 {
+		t.Errorf("a step makes %v allocations", n)
+	}
+	c := l.tables.all["shop.c"]
+	c.Keys = nil
+	if err := l.SaveKeys(&c.Table); err != nil {
+		t.Fatal(err)
+	}
+	if step(); c.Job.Again != "" {
+		t.Errorf("after its keys job the job of c is %+v", c.Job)
+	}
 }

@@ -117,7 +117,11 @@ func (l *loop) handleDifference(ctx context.Context, t *mappedTable, exists bool
 		return l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
 			"and no statement in the binlog says how")
 	}
-	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop, nil); err != nil {
+	heirs, err := l.adoptUnlogged(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop, heirs); err != nil {
 		return err
 	}
 	l.tablesChanged()

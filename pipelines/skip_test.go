@@ -384,6 +384,46 @@ func TestSkipUnreadable(t *testing.T) {
 	}
 }
 
+// Two runs that have ended in a transaction to skip, with a run between them that has ended
+// elsewhere, do not show that the transaction cannot be read.
+func TestCutsNotInSuccession(t *testing.T) {
+	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := intTable()
+	script := []*binlog.Event{
+		{Kind: binlog.Progress},
+		rowsEvent(t, table, binlog.Insert, [2]uint32{2, 20}),
+		{Kind: binlog.Commit},
+	}
+	errCut := errors.New("the connection was cut")
+	p, l := scriptedPipeline(t, sinktest.NewMemory("test"), &scriptedSource{
+		tables: []*binlog.Table{table},
+	})
+	tables, at := l.tables, l.progress
+	for run, sent := range []int{len(script), 1, len(script)} {
+		source := &scriptedSource{
+			script:       script[:sent],
+			transactions: map[int]binlog.Evidence{1: {GTID: id.GTID}, 2: {GTID: id.GTID}},
+			unreadable:   errCut,
+		}
+		l := p.newLoop(source)
+		l.stream, l.tables, l.progress = source, tables, at
+		if err := l.setSkips([]tablestate.SkipRequest{{At: id.String()}}); err != nil {
+			t.Fatal(err)
+		}
+		l.updateSkips()
+		want := errCut
+		if sent < len(script) {
+			want = errEndOfScript
+		}
+		if err := l.run(t.Context()); !errors.Is(err, want) || len(l.gaps.Open) > 0 {
+			t.Errorf("run %d ended with %v, the gaps are %+v", run, err, l.gaps.Open)
+		}
+	}
+}
+
 func testSkipUnreadable(t *testing.T, unreadable error, runs int) {
 	t.Helper()
 	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:7")
@@ -432,6 +472,32 @@ func testSkipUnreadable(t *testing.T, unreadable error, runs int) {
 	if err != nil || position.String() != id.String() || position.File != "" ||
 		!strings.Contains(at.Gaps, id.String()) {
 		t.Errorf("the position is %s, the gaps are %s, %v", position, at.Gaps, err)
+	}
+}
+
+// Transactions that the binlog files of a replay do not contain make a gap of all tables.
+func TestGapOfMissing(t *testing.T) {
+	table := intTable()
+	source := &scriptedSource{tables: []*binlog.Table{table}, script: []*binlog.Event{
+		{Kind: binlog.Progress},
+		rowsEvent(t, table, binlog.Insert, [2]uint32{2, 20}),
+		{Kind: binlog.Commit, Time: 1000},
+		{Kind: binlog.Progress, Skipped: &binlog.Skipped{Unknown: true}},
+	}}
+	to := sinktest.NewMemory("test")
+	_, l := scriptedPipeline(t, to, source)
+	if err := l.run(t.Context()); !errors.Is(err, errEndOfScript) {
+		t.Fatal(err)
+	}
+	if g := l.gaps.Open; len(g) != 1 || g[0].Cause != tablestate.CauseMissing || !g[0].All ||
+		g[0].From != "log:3" || g[0].To != "log:4" {
+		t.Errorf("the gaps are %+v", g)
+	}
+	if m := l.tables.all["shop.t"]; l.writeMode(m) == transform.Delta {
+		t.Error("deltas are written although rows may be missing")
+	}
+	if at, err := to.Progress("test"); err != nil || at.Gaps == "" {
+		t.Errorf("the position shows the gaps %q, %v", at.Gaps, err)
 	}
 }
 

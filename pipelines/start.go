@@ -179,7 +179,13 @@ func (l *loop) ready(ctx context.Context) error {
 	if err := l.quarantineKeyTypes(ctx); err != nil {
 		return err
 	}
-	l.jobsChanged, l.repeatDue, l.scansDue = true, true, true
+	l.jobsChanged, l.repeatDue = true, true
+	l.narrow = narrowTables{}
+	for _, t := range l.tables.all {
+		if t.isNarrow() {
+			l.narrow.add(t)
+		}
+	}
 	l.startJobs(ctx)
 	l.log.Info().Stringer("position", l.progress.Position).
 		Stringer("state", l.progress.Phase).Str("server", l.progress.Server).

@@ -141,7 +141,9 @@ func (l *loop) effectsOf(
 	// definition again.
 	for _, n := range s.Tables {
 		t := l.tables.all[n.String()]
-		hasEffect := slices.ContainsFunc(effects, func(e ddl.Effect) bool { return e.Table == n })
+		hasEffect := slices.ContainsFunc(effects, func(e ddl.Effect) bool {
+			return e.Table == n || e.From == n && e.Schema == nil // see renamedUnknown
+		})
 		if t != nil && t.Job.NeedsSchema && !hasEffect && s.Action != ddl.Other {
 			unclear = append(unclear, n)
 		}
@@ -299,10 +301,7 @@ func (l *loop) removeRows(
 ) error {
 	switch on {
 	case transform.StopAtRemoval:
-		return &StopError{Err: &settingError{fmt.Errorf(
-			"a %s of mapped table %s follows position %s, and its `%s` is stop; "+
-				"set `%s: delete` or `ignore`, and start again",
-			reason, t.FullName(), l.progress.Position, setting, setting)}}
+		return l.errRemoval(t, reason, setting)
 	case transform.KeepKeys:
 		return nil
 	}
@@ -323,6 +322,14 @@ func (l *loop) removeRows(
 	return nil
 }
 
+// errRemoval returns the error for a removal of a table's rows that a setting does not allow.
+func (l *loop) errRemoval(t *mappedTable, reason, setting string) error {
+	return &StopError{Err: &settingError{fmt.Errorf(
+		"a %s of mapped table %s follows position %s, and its `%s` is stop; "+
+			"set `%s: delete` or `ignore`, and start again",
+		reason, t.FullName(), l.progress.Position, setting, setting)}}
+}
+
 // tableNew handles a table that gets a name: by CREATE it is empty, by RENAME it has rows that were
 // never logged under this name.
 func (l *loop) tableNew(n ddl.TableName, t *mappedTable, e *ddl.Effect) error {
@@ -331,9 +338,9 @@ func (l *loop) tableNew(n ddl.TableName, t *mappedTable, e *ddl.Effect) error {
 	case e.Schema == nil && t != nil && t.isTentative():
 		return nil
 	case e.Schema == nil:
-		return l.rebuildUnknown(n, e.Reason)
+		return l.renamedUnknown(n, e)
 	case t != nil && t.isTentative() && !wasRenamed:
-		return l.redefine(t, e.Schema, t.Job)
+		return l.createdTentative(t, e)
 	}
 	if t != nil && !wasRenamed {
 		// The definition of t is not known, and what a job has read of it may be older than the

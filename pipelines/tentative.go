@@ -128,6 +128,18 @@ func (l *loop) handleSupplied(ctx context.Context) error {
 	return l.flush(ctx)
 }
 
+// createdTentative handles the CREATE of a table with a tentative definition. CREATE OR REPLACE may
+// have dropped a table of this name, whose keys may be in the sink. These keys serve until a job
+// has removed those without a row.
+func (l *loop) createdTentative(t *mappedTable, e *ddl.Effect) error {
+	job := t.Job
+	if e.Replaces && !l.isOffline {
+		job = l.reconcileJob("CREATE OR REPLACE TABLE")
+		job.MissedFrom = l.missedFrom(t)
+	}
+	return l.redefine(t, e.Schema, job)
+}
+
 // confirmDefinitions is called at the end of the binlog. Tentative definitions that equal the
 // server's present ones are no longer tentative.
 func (l *loop) confirmDefinitions(

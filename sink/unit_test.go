@@ -201,3 +201,28 @@ func TestPositionOnTheWire(t *testing.T) {
 		}
 	}
 }
+
+// A unit contains a list of tables only if the list has changed. A load writes every field again.
+func TestUnchangedLists(t *testing.T) {
+	long := "[" + strings.Repeat(`"shop.t",`, 10_000) + `"shop.t"]`
+	u := sink.Unit{Progress: sink.Progress{
+		Phase: sink.Streaming, Rebuilding: long, Quarantined: long, Gaps: long,
+		Position: position("1-10", "log", "4"),
+	}}
+	e := sink.NewEncoder("shop")
+	encoded := func() int { return len(e.Encode(nil, &u)) }
+	if n := encoded(); n < 3*len(long) {
+		t.Errorf("the first unit has %d bytes", n)
+	}
+	u.Progress.Position, u.Progress.Time = position("1-11", "log", "5"), 7
+	if n := encoded(); n > 200 {
+		t.Errorf("a unit with other lists as before has %d bytes", n)
+	}
+	u.Progress.Quarantined = ""
+	if n := encoded(); n > 200 {
+		t.Errorf("a unit without a list has %d bytes", n)
+	}
+	if e.Reset(); encoded() < 2*len(long) {
+		t.Error("after a unit that may not be applied, the lists are missing")
+	}
+}

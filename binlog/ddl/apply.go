@@ -64,6 +64,9 @@ type Effect struct {
 	Schema *Schema
 	// From is the table's name before a RENAME; zero for a table that was created.
 	From TableName
+	// Replaces is set for a TableNew by CREATE OR REPLACE: a table that had the name is dropped. If
+	// that table was in the Catalog, its TableGone comes before.
+	Replaces bool
 	// Renamed maps the new names of renamed columns to their old names.
 	Renamed map[string]string
 	// Reason is the clause that decided the class: "DROP PARTITION".
@@ -179,7 +182,8 @@ func (s *Statement) applyCreate(c Catalog) ([]Effect, error) {
 		return nil, err
 	}
 	return append(effects, Effect{
-		Table: name, Class: TableNew, Schema: created, Reason: "CREATE TABLE",
+		Table: name, Class: TableNew, Schema: created, Replaces: s.OrReplace,
+		Reason: "CREATE TABLE",
 	}), nil
 }
 

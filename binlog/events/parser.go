@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"strings"
 
 	"rowfall/binlog"
 )
@@ -13,6 +14,9 @@ import (
 type Options struct {
 	// MariaDB is set for the events of a MariaDB, unset for those of a MySQL.
 	MariaDB bool
+	// Missing are transactions that the binlog does not contain, although files after them say that
+	// the server has executed them. The position includes them when the stream passes them.
+	Missing binlog.GTIDSet
 	// GTIDs is set for a server whose transactions have GTIDs, so that positions have a GTID set.
 	GTIDs bool
 	// SkipChecksum leaves the checksums of events unverified.
@@ -36,6 +40,7 @@ type Parser struct {
 	// mariaDB, verifyChecksums and trackGTIDs are Options.MariaDB, the inverse of
 	// Options.SkipChecksum, and Options.GTIDs.
 	mariaDB, verifyChecksums, trackGTIDs bool
+	missing                              binlog.GTIDSet // Options.Missing
 
 	// These are from the last FORMAT_DESCRIPTION_EVENT: the length of each event type's
 	// post-header, the number of types that it lists (0 before the first), and whether events end
@@ -77,6 +82,7 @@ type Parser struct {
 // Start methods before Next.
 func NewParser(o Options) *Parser {
 	p := &Parser{mariaDB: o.MariaDB, verifyChecksums: !o.SkipChecksum, trackGTIDs: o.GTIDs}
+	p.missing = o.Missing
 	p.maps.tables, p.maps.mariaDB = o.Tables, o.MariaDB
 	p.leftOut.all = o.TimesOnly
 	if p.xaTransactions = o.XATransactions; p.xaTransactions == nil {
@@ -278,7 +284,10 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		if err := p.skip.previousGTIDs(body); err != nil {
 			return nil, err
 		}
-		return p.progress(header{}), nil // the event's time is the file's, so it is not used
+		skipped, err := p.addMissing(body)
+		ev := p.progress(header{}) // the event's time is the file's, so it is not used
+		ev.Skipped = skipped
+		return ev, err
 	case heartbeatLogEvent, heartbeatLogEventV2:
 		return p.heartbeat(h, body)
 	case gtidLogEvent, anonymousGTIDLogEvent:
@@ -478,6 +487,29 @@ func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 		}
 	}
 	return p.progress(h), nil
+}
+
+// addMissing adds the transactions of Options.Missing to the position that the files before a
+// PREVIOUS_GTIDS_LOG_EVENT should contain. It returns nil if there are none.
+func (p *Parser) addMissing(body []byte) (*binlog.Skipped, error) {
+	if p.missing.IsZero() || !p.trackGTIDs || p.skip.active() {
+		return nil, nil
+	}
+	previous, err := ParsePreviousGTIDs(body)
+	if err != nil {
+		return nil, err
+	}
+	rest := previous.Subtract(&p.position.GTID)
+	if rest.IsZero() || !p.missing.Contains(rest) {
+		return nil, nil
+	}
+	// The parser of sets merges intervals.
+	all, err := binlog.ParseGTIDSet(strings.Trim(p.position.GTID.String()+","+rest.String(), ","))
+	if err != nil {
+		return nil, err
+	}
+	p.position.GTID = all
+	return &binlog.Skipped{Unknown: true}, nil
 }
 
 // Progress returns a Progress event for the current position. Call it only if Idle reports true.

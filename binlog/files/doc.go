@@ -6,7 +6,10 @@
 // transactions. Log.Stream yields the changes of a stretch, as package dump does for a connection.
 //
 // A file may be cut off, as after a crash, or if it was copied while the server wrote it. Then the
-// stretch ends after the last whole transaction, and Stretch.Broken is the reason.
+// stretch ends after the last whole transaction, and Stretch.Broken is the reason. If a file other
+// than the last one is cut off between two transactions, the GTIDs at the beginning of the next
+// file show which transactions are missing. Without GTIDs, each of these files must end in the
+// event with which a server closes a file, except those that Log.AfterCrash was called with.
 //
 // Encrypted files and relay logs are rejected.
 package files

@@ -44,6 +44,7 @@ func (l *Log) openEvents(from binlog.Position, o events.Options) (*eventReader, 
 	}
 	i, _ := l.index(from.File)
 	o.MariaDB, o.SkipChecksum = l.flavor == mysql.MariaDB, l.skipChecksum
+	o.Missing = l.missing
 	r := &eventReader{newReader(l.files[i:]), events.NewParser(o)}
 	from.GTID = begin.GTID
 	if o.MariaDB && from.Offset <= firstEvent {

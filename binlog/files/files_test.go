@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -283,6 +284,129 @@ func TestHole(t *testing.T) {
 				t.Errorf("%s, cut at %d: %v", kind, p.Offset, err)
 			}
 		}
+	}
+}
+
+// Transactions of which gtid_purged says that no file contains them are passed if the user says so.
+// The position includes them, and an event shows the hole.
+func TestMissing(t *testing.T) {
+	files, contents := testdata(t, "mysql")
+	all, err := testLog(t, "mysql").Find(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := boundaries(t, testLog(t, "mysql"), &all)[3]
+	l, err := newLog([]logFile{memoryFile("binlog.000002", contents[0][:cut.Offset]), files[1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Find(t.Context(), "", "")
+	if err != nil || s.Broken == nil || !strings.Contains(s.Broken.Error(), "add --missing ") {
+		t.Fatalf("without --missing: %+v, %v", s, err)
+	}
+	_, missing, _ := strings.Cut(s.Broken.Error(), "add --missing ")
+	if err := l.Missing(missing); err != nil {
+		t.Fatal(err)
+	}
+	s, err = l.Find(t.Context(), "", "")
+	if err != nil || s.Broken != nil || s.Transactions != all.Transactions-1 || !s.HasGTIDs ||
+		!s.End.GTID.Equal(all.End.GTID) {
+		t.Fatalf("with --missing: %+v, %v", s, err)
+	}
+	stream, err := l.Stream(&s, Config{Tables: unmapped{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holes := 0
+	for {
+		ev, err := stream.Next(t.Context())
+		if errors.Is(err, ErrEnd) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.Skipped != nil {
+			holes++
+			if p := stream.Position(); ev.Kind != binlog.Progress || p.File != "binlog.000003" {
+				t.Errorf("the hole is at %s", p)
+			}
+		}
+	}
+	if holes != 1 || !stream.Position().GTID.Equal(all.End.GTID) {
+		t.Errorf("%d holes, the end is %s", holes, stream.Position())
+	}
+	if err := l.Missing("0-1-5"); err == nil {
+		t.Error("a MariaDB's GTIDs are accepted")
+	}
+}
+
+// anonymous returns a MySQL's binlog file as it is without GTIDs.
+func anonymous(t *testing.T, content []byte) []byte {
+	t.Helper()
+	const typeGTID, typeAnonymous = 33, 34
+	out := slices.Clone(content[:firstEvent])
+	for at := firstEvent; at < len(content); {
+		size := int(binary.LittleEndian.Uint32(content[at+9:]))
+		raw := slices.Clone(content[at : at+size])
+		at += size
+		switch raw[4] {
+		case typeGTID:
+			raw[4] = typeAnonymous
+			clear(raw[headerSize+1 : headerSize+1+16+8])
+		case typePreviousGTIDs:
+			raw = append(raw[:headerSize], make([]byte, 8+checksumSize)...)
+			binary.LittleEndian.PutUint32(raw[9:], uint32(len(raw)))
+		}
+		binary.LittleEndian.PutUint32(raw[13:], uint32(len(out)+len(raw)))
+		out = append(out, raw...)
+	}
+	return out
+}
+
+// Without GTIDs, a file that mysqlbinlog --raw has copied while the server wrote it looks as after
+// a crash of the server. The next file is read only if the user says that there was a crash.
+func TestHoleWithoutGTIDs(t *testing.T) {
+	_, contents := testdata(t, "mysql")
+	first, second := anonymous(t, contents[0]), anonymous(t, contents[1])
+	find := func(content []byte, afterCrash ...string) Stretch {
+		t.Helper()
+		l, err := newLog([]logFile{
+			memoryFile("binlog.000002", content), memoryFile("binlog.000003", second),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.skipChecksum = true
+		if err := l.AfterCrash(afterCrash); err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Find(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if s := find(first); s.Broken != nil || s.HasGTIDs || s.Transactions != 6 {
+		t.Fatalf("the whole files are %+v", s)
+	}
+	end := len(first) // of the first file's events without the ROTATE_EVENT
+	for at := firstEvent; at < len(first); {
+		end = at
+		at += int(binary.LittleEndian.Uint32(first[at+9:]))
+	}
+	s := find(first[:end])
+	if s.Broken == nil || s.Transactions != 4 ||
+		!strings.Contains(s.Broken.Error(), "binlog.000002: it does not end in") ||
+		!strings.Contains(s.Broken.Error(), "--after-crash binlog.000002") {
+		t.Errorf("the cut file is %+v", s)
+	}
+	if s := find(first[:end], "/backup/binlog.000002"); s.Broken != nil || s.Transactions != 6 {
+		t.Errorf("with --after-crash: %+v", s)
+	}
+	err := testLog(t, "mysql").AfterCrash([]string{"binlog.000009"})
+	if err == nil || !strings.Contains(err.Error(), "--after-crash binlog.000009: no such file") {
+		t.Errorf("a file that is not given: %v", err)
 	}
 }
 

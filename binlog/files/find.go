@@ -9,6 +9,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/events"
+	"rowfall/binlog/mysql"
 )
 
 // Stretch is a part of a Log that begins and ends between two transactions.
@@ -159,16 +160,32 @@ func (f *finder) checkContinuity(r *eventReader) error {
 	}
 	if executed := r.parser.Position().GTID; !executed.Contains(h.previous) {
 		missing := h.previous.Subtract(&executed)
+		if f.log.missing.Contains(missing) {
+			return nil
+		}
 		return fmt.Errorf("read binlog file %s: the files before it do not contain %s: the file "+
 			"before it was copied while the server wrote it, or gtid_purged was set on the "+
-			"server; copy that file again, or omit the files after it", begin.File, &missing)
+			"server; copy that file again, omit the files after it, or, to leave these "+
+			"transactions out, which makes a gap, add --missing %s", begin.File, &missing, &missing)
 	}
-	if r.endedInUse {
+	switch before := &r.before; {
+	case before.isClosed:
+		return nil
+	case before.inUse:
 		return fmt.Errorf("read binlog file %s: the file before it was copied while the server "+
 			"wrote it, and its end may be missing; copy that file again, or omit the files "+
 			"after it", begin.File)
+	// Do the GTIDs prove that no transaction is missing?
+	case f.log.flavor == mysql.MariaDB, f.withGTID > 0 && f.anonymous == 0:
+		return nil
+	case f.log.afterCrash[before.name]:
+		return nil
+	default:
+		return fmt.Errorf("read binlog file %s: it does not end in an event that closes it, and "+
+			"without GTIDs nothing shows whether transactions are missing at its end; copy the "+
+			"whole file, omit the files after it, or, if the server crashed at its end, add "+
+			"--after-crash %s", before.name, before.name)
 	}
-	return nil
 }
 
 // first is called at the beginning of the first file, where position has its GTIDs.

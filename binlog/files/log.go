@@ -43,6 +43,10 @@ type Log struct {
 	// flavor and version are those of the server that has written the first file.
 	flavor  mysql.Flavor
 	version string
+	// afterCrash are the names of the files that AfterCrash was called with.
+	afterCrash map[string]bool
+	// missing are the transactions that Missing was called with.
+	missing binlog.GTIDSet
 	// skipChecksum leaves checksums unverified, for tests with damaged events.
 	skipChecksum bool
 }
@@ -204,6 +208,35 @@ func (l *Log) Flavor() mysql.Flavor { return l.flavor }
 
 // Version returns the version of the server that has written the first file: "8.4.3".
 func (l *Log) Version() string { return l.version }
+
+// AfterCrash makes Find accept files at whose end the server has crashed, given by their paths or
+// names: without GTIDs, such a file cannot be told from one whose end is missing.
+func (l *Log) AfterCrash(paths []string) error {
+	for _, path := range paths {
+		name := filepath.Base(path)
+		if _, found := l.index(name); !found {
+			return fmt.Errorf("--after-crash %s: no such file is among the given ones", path)
+		}
+		if l.afterCrash == nil {
+			l.afterCrash = make(map[string]bool)
+		}
+		l.afterCrash[name] = true
+	}
+	return nil
+}
+
+// Missing makes Find and Stream pass transactions of a MySQL that no file contains, although later
+// files say that the server has executed them: gtid_purged was set. The stream yields a Progress
+// with Skipped there.
+func (l *Log) Missing(set string) (err error) {
+	if l.missing, err = binlog.ParseGTIDSet(set); err == nil && !l.missing.IsMySQL() {
+		err = errors.New("it is no GTID set of a MySQL")
+	}
+	if err != nil {
+		return fmt.Errorf("--missing %s: %w", set, err)
+	}
+	return nil
+}
 
 // index returns the index of the file with a name, and false if the log has no such file.
 func (l *Log) index(name string) (int, bool) {

@@ -56,13 +56,23 @@ type reader struct {
 	// startsFile is set if next has returned an event that only names the file that follows.
 	startsFile bool
 	// inUse is set if the server was writing the file when it was copied. lastType is the type of
-	// the last event. endedInUse is set if the file before the present one was in use, and does not
-	// end in an event that closes it.
-	inUse, endedInUse bool
-	lastType          byte
+	// the last event. before describes the file before the present one.
+	inUse    bool
+	lastType byte
+	before   fileEnd
 	// hasChecksum is set if events end in a checksum.
 	hasChecksum bool
 	buffer      []byte
+}
+
+// fileEnd is what the end of a file shows.
+type fileEnd struct {
+	name string
+	// isClosed is set if the file ends in an event with which the server closes a file.
+	isClosed bool
+	// inUse is set if the server was writing the file when it was copied. mysqlbinlog --raw clears
+	// the mark.
+	inUse bool
 }
 
 func newReader(files []logFile) *reader {
@@ -91,8 +101,11 @@ func (r *reader) next() ([]byte, error) {
 	r.startsFile = false
 	if r.file != nil && r.offset == r.size {
 		r.close()
+		r.before = fileEnd{
+			name: r.name(), isClosed: r.lastType == typeRotate || r.lastType == typeStop,
+			inUse: r.inUse,
+		}
 		r.files = r.files[1:]
-		r.endedInUse = r.inUse && r.lastType != typeRotate && r.lastType != typeStop
 	}
 	if len(r.files) == 0 {
 		return nil, io.EOF

@@ -34,9 +34,9 @@ func (e *UnfitReplicaError) Error() string {
 }
 
 // CheckReplica returns an *UnfitReplicaError if rows must not be read from a server instead of from
-// the source: if the server has transactions that the source lacks, or does not report which
-// transactions it has. A server that lacks transactions of the source passes, because it may
-// execute them later. executed are the transactions that the server has.
+// the source: if the server has transactions that the source lacks, does not report which
+// transactions it has, or has none at all. A server that lacks some transactions of the source
+// passes, because it may execute them later. executed are the transactions that the server has.
 func CheckReplica(
 	ctx context.Context, replica, source *mysql.Conn,
 ) (executed binlog.GTIDSet, err error) {
@@ -62,6 +62,9 @@ func CheckReplica(
 	if err != nil || r.UUID == s.UUID {
 		return executed, err
 	}
+	if executed.IsZero() {
+		return executed, checkBlank(ctx, replica, source)
+	}
 	var extra binlog.GTIDSet
 	if r.Flavor == mysql.MariaDB {
 		has, err := executedByMariaDB(ctx, source)
@@ -82,6 +85,24 @@ func CheckReplica(
 	}
 	return executed, unfit("it has transactions that the source lacks, %s, so it is no replica "+
 		"of the source, or was changed itself; %s", extra.String(), remedy)
+}
+
+// checkBlank returns an error for a server without any transaction, unless the source has none,
+// too. Such a server is hardly a replica that lags: more likely, it was never made a replica.
+func checkBlank(ctx context.Context, replica, source *mysql.Conn) error {
+	var has binlog.GTIDSet
+	var err error
+	if source.Server().Flavor == mysql.MariaDB {
+		has, err = executedByMariaDB(ctx, source)
+	} else {
+		has, err = gtidSet(ctx, source, executedOrOwned)
+	}
+	if err != nil || has.IsZero() {
+		return err
+	}
+	return &UnfitReplicaError{replica.Addr(), "it has none of the source's transactions: it is " +
+		"blank, and no replica of the source; make it a replica of the source, or give the " +
+		"address of one"}
 }
 
 // executedByMariaDB returns what the server has logged, and the last replicated transactions of the

@@ -16,7 +16,9 @@ import (
 // replayFlags are the flags of `rowfall replay`.
 type replayFlags struct {
 	from, to, schema string
+	missing          string
 	binlogs          []string
+	afterCrash       []string
 	noWait           bool
 }
 
@@ -70,6 +72,10 @@ func newReplay(logging *logFlags) *cobra.Command {
 	flags.StringVar(&f.schema, "schema", "", "with --binlog: the tables as they were at --from, "+
 		"if the files do not have their columns: a file of CREATE TABLE statements, such as "+
 		"mysqldump --no-data --databases writes")
+	flags.StringArrayVar(&f.afterCrash, "after-crash", nil, "with --binlog, on a log without "+
+		"GTIDs: one of the files, at whose end the server has crashed; may be repeated")
+	flags.StringVar(&f.missing, "missing", "", "with --binlog: a GTID set of transactions that "+
+		"no file contains, because gtid_purged was set on the server; makes a gap")
 	flags.BoolVar(&f.noWait, "no-wait", false, noWaitUsage)
 	return cmd
 }
@@ -82,6 +88,10 @@ func (f *replayFlags) check() error {
 		return errors.New("replay needs --from POSITION")
 	case f.schema != "" && !isLiteral:
 		return errors.New("--schema belongs to --binlog")
+	case len(f.afterCrash) > 0 && !isLiteral:
+		return errors.New("--after-crash belongs to --binlog")
+	case f.missing != "" && !isLiteral:
+		return errors.New("--missing belongs to --binlog")
 	case f.noWait && isLiteral:
 		return errors.New("--no-wait does not fit --binlog: no job runs, the command does the work")
 	}

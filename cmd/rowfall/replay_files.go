@@ -45,6 +45,7 @@ func replayFiles(
 	}
 	r, err := pipelines.NewFileReplay(cmd.Context(), *c, pipelines.FileReplayOptions{
 		Paths: append(slices.Clone(f.binlogs), more...), From: f.from, To: f.to, Schema: schema,
+		AfterCrash: f.afterCrash, Missing: f.missing,
 	}, log)
 	if err != nil {
 		return err

@@ -23,6 +23,8 @@ const (
 	// CauseLoad is an initial load that was not finished, so that an output of kind list or stream
 	// with `snapshot: true` has no entries for some rows.
 	CauseLoad = "load"
+	// CauseMissing is a stretch that the binlog files of a replay do not contain.
+	CauseMissing = "missing"
 	// CauseUnproved is a stretch of a history that could not be compared with the source's. No
 	// version writes it yet; every version reads it.
 	CauseUnproved = "unproved"
