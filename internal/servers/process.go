@@ -276,7 +276,7 @@ func isPortInUse(log string) bool {
 
 // isDamaged reports whether a log says that InnoDB could not apply its redo log.
 func isDamaged(log string) bool {
-	return strings.Contains(log, "Plugin initialization aborted with error Data structure corruption")
+	return strings.Contains(log, "aborted with error Data structure corruption")
 }
 
 // startOnce starts the process and waits until it is ready, has ended, or ctx ends.
