@@ -12,14 +12,18 @@ import (
 // firstChunkRows limits a table's first chunk, which shows how large the rows are.
 const firstChunkRows = 1000
 
-// chunk is a range of a table's rows, in the order of its key, from the SELECT to the sink.
+// chunk is the next rows of a range of a table, in the order of its key, from the SELECT to the
+// sink.
 type chunk struct {
 	taskBase
 	rowBuffer // what was read
+	of        *keyRange
 	after     [][]byte
 	until     [][]byte // nil: up to limit
 	limit     int
-	bytes     int // the chunk's share of Config.ChunkBytes
+	// findMaximum makes the SELECT find the end of the table for keyRange.maximum.
+	findMaximum bool
+	bytes       int // the chunk's share of Config.ChunkBytes
 	// dirtyBytes is Config.DirtyKeyBytes.
 	dirtyBytes int
 
@@ -28,16 +32,19 @@ type chunk struct {
 	result query.ChunkResult
 }
 
-// nextChunk returns the chunk that continues a table's job.
-func (e *Engine) nextChunk(t *Table) *chunk {
-	c := t.repeat
+// nextChunk returns the chunk that continues a range of a table.
+func (e *Engine) nextChunk(t *Table, r *keyRange) *chunk {
+	c := r.repeat
 	if c == nil {
-		c = &chunk{after: t.Job.After, limit: min(firstChunkRows, e.config.ChunkRows)}
-		if t.nextRows > 0 {
-			c.limit = t.nextRows
+		c = &chunk{
+			after: r.After, until: r.Until, limit: min(firstChunkRows, e.config.ChunkRows),
+		}
+		if r.nextRows > 0 {
+			c.limit = r.nextRows
 		}
 	}
-	t.repeat = nil
+	c.of, r.repeat = r, nil
+	c.findMaximum = r.Until == nil && r.maximum == nil && e.isWorthSplitting(t, r)
 	e.takeBuffers(c)
 	c.compare, c.plan, c.now = t.Job.Compare, t.Plan.Clone(), e.host.Now
 	c.hasLetters = !t.Letters.IsEmpty()
@@ -58,6 +65,7 @@ func (c *chunk) run(ctx context.Context, rows RowReader) error {
 		request := query.ChunkRequest{
 			Table: c.plan.Table(), Key: Order(c.plan.Table(), c.plan),
 			After: c.after, Until: c.until, Limit: c.limit,
+			FindMaximum: c.findMaximum,
 		}
 		var err error
 		c.result, err = rows.ReadRows(ctx, request, c.from, c)
@@ -119,7 +127,7 @@ func (c *chunk) retry(*Engine) bool {
 	}
 	again := &chunk{after: c.after, until: c.result.Last, limit: len(c.read)}
 	again.dirty.restrictTo(c.eachKey)
-	c.table.repeat, c.table.nextRows = again, 0
+	c.of.repeat, c.of.nextRows = again, 0
 	return true
 }
 
@@ -133,16 +141,20 @@ func (c *chunk) nextLimit(most int) int {
 	return max(1, min(most, c.bytes/size, 2*c.limit))
 }
 
-// apply writes the clean rows of a chunk in units. The last unit carries the finished range.
+// apply writes the clean rows of a chunk in units. The last unit carries how far the range was
+// read.
 func (c *chunk) apply(ctx context.Context, e *Engine) error {
 	t := c.table
 	if err := c.write(ctx, e, t, &c.dirty); err != nil || t.Fault != nil {
 		return errors.Join(err, e.host.Flush(ctx))
 	}
 	t.Job.Rows += int64(len(c.read))
-	t.Job.After = c.result.Last
-	t.nextRows = c.nextLimit(e.config.ChunkRows)
-	if err := e.saveRead(ctx, t, c.result.Done); err != nil {
+	c.of.nextRows = c.nextLimit(e.config.ChunkRows)
+	if c.findMaximum {
+		c.of.maximum = c.result.Maximum
+	}
+	t.advance(c.of, &c.result)
+	if err := e.saveRead(ctx, t, len(t.ranges) == 0); err != nil {
 		return err
 	}
 	e.keepBuffers(c)
@@ -153,6 +165,7 @@ func (c *chunk) apply(ctx context.Context, e *Engine) error {
 // sweep or ends the job.
 func (e *Engine) saveRead(ctx context.Context, t *Table, isEnd bool) error {
 	if isEnd {
+		t.ranges = nil
 		if t.Job.Sweep != nil {
 			t.Job.Sweep = &tablestate.Sweep{Reached: true, Confirmed: t.Job.Sweep.Confirmed}
 		} else {
