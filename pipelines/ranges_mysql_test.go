@@ -31,30 +31,36 @@ func testRanges(t *testing.T, d *database) {
 
 	c := d.config("chunk_rows: 1000", "chunk_rows: 100, parallel: 4")
 	m := newMemory()
-	for kill := range 2 {
-		var units atomic.Int32
-		m.Before = func(*sink.Unit) error {
-			if units.Add(1) > 100 {
-				return errCrash
+	// halves counts the loaded rows with ids up to 9,999, and with larger ones.
+	halves := func() (first, second int) {
+		for id := range m.rows("t") {
+			if len(id) < 5 {
+				first++
+			} else {
+				second++
 			}
-			return nil
+		}
+		return first, second
+	}
+	for kill := range 2 {
+		units := 0
+		m.Before = func(*sink.Unit) error {
+			if units++; units <= 50 || units%10 > 0 {
+				return nil
+			}
+			if first, second := halves(); first < 500 || second < 500 {
+				return nil
+			}
+			return errCrash
 		}
 		r := start(t, c, m, "")
 		waitFor(t, "the run is killed", r.over)
 		if !errors.Is(r.err, errCrash) {
 			t.Fatalf("the run has ended with %v", r.err)
 		}
-		var before, after int
-		loaded := m.rows("t")
-		for id := range loaded {
-			if len(id) < 5 { // up to 9,999
-				before++
-			} else {
-				after++
-			}
-		}
-		t.Logf("run %d: %d rows of the first half, %d of the second", kill+1, before, after)
-		if before < 100 || after < 100 || before+after > rows-500 {
+		first, second := halves()
+		t.Logf("run %d: %d rows of the first half, %d of the second", kill+1, first, second)
+		if first < 500 || second < 500 || first+second > rows-500 {
 			t.Error("the run was not killed in the middle of two ranges")
 		}
 	}
