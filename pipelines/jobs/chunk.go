@@ -13,14 +13,14 @@ import (
 const firstChunkRows = 1000
 
 // chunk is the next rows of a range of a table, in the order of its key, from the SELECT to the
-// sink.
+// sink. While the chunk waits for its fence, further SELECTs may extend it, see extend.go.
 type chunk struct {
 	taskBase
 	rowBuffer // what was read
 	of        *keyRange
 	after     [][]byte
 	until     [][]byte // nil: up to limit
-	limit     int
+	limit     int      // of the rows of one SELECT
 	// findMaximum makes the SELECT find the end of the table for keyRange.maximum.
 	findMaximum bool
 	bytes       int // the chunk's share of Config.ChunkBytes
@@ -29,7 +29,8 @@ type chunk struct {
 
 	dirty  dirtyKeys
 	key    []byte
-	result query.ChunkResult
+	result query.ChunkResult // of the last SELECT
+	extension
 }
 
 // nextChunk returns the chunk that continues a range of a table.
@@ -43,7 +44,7 @@ func (e *Engine) nextChunk(t *Table, r *keyRange) *chunk {
 			c.limit = r.nextRows
 		}
 	}
-	c.of, r.repeat = r, nil
+	c.of, c.first, r.repeat = r, c.after, nil
 	c.findMaximum = r.Until == nil && r.maximum == nil && e.isWorthSplitting(t, r)
 	e.takeBuffers(c)
 	c.compare, c.plan, c.now = t.Job.Compare, t.Plan.Clone(), e.host.Now
@@ -59,7 +60,7 @@ func (e *Engine) nextChunk(t *Table, r *keyRange) *chunk {
 // errChunkFull ends the SELECT of a chunk whose rows exceed the chunk's share of memory.
 var errChunkFull = errors.New("chunk is full")
 
-// run fills the chunk. If the rows do not fit, it reads as many rows as fit.
+// run fills the chunk, or extends it. If the rows do not fit, it reads as many rows as fit.
 func (c *chunk) run(ctx context.Context, rows RowReader) error {
 	for {
 		request := query.ChunkRequest{
@@ -67,18 +68,27 @@ func (c *chunk) run(ctx context.Context, rows RowReader) error {
 			After: c.after, Until: c.until, Limit: c.limit,
 			FindMaximum: c.findMaximum,
 		}
-		var err error
-		c.result, err = rows.ReadRows(ctx, request, c.from, c)
-		if !errors.Is(err, errChunkFull) {
-			c.fence, c.rows = c.result.Fence, c.result.Rows
+		result, err := rows.ReadRows(ctx, request, c.from, c)
+		switch {
+		case errors.Is(err, errChunkFull) && c.isExtended():
+			c.undoExtension()
+			return nil
+		case errors.Is(err, errChunkFull):
+			c.limit = max(1, len(c.read))
+			continue
+		case err != nil:
 			return err
+		case c.isExtended() && !isAtOrAfter(&result.Fence, &c.fence):
+			c.undoExtension()
+			return nil
 		}
-		c.limit = max(1, len(c.read))
+		c.result, c.fence, c.rows = result, result.Fence, result.Rows
+		return nil
 	}
 }
 
-// Reset removes all rows, before they are read once more.
-func (c *chunk) Reset() { c.reset() }
+// Reset removes the rows of the current SELECT, before they are read once more.
+func (c *chunk) Reset() { c.truncate(c.kept) }
 
 // Add appends a row, or returns errChunkFull.
 func (c *chunk) Add(row *binlog.Row) error {
@@ -117,15 +127,19 @@ func (c *chunk) markDirty(change *binlog.Change) error {
 
 // retry schedules a chunk whose dirty keys overflowed to be read again, between the same bounds.
 // This time the rows are known beforehand, and only their keys are recorded. So the chunk cannot
-// overflow twice, and the job progresses however much is written.
+// overflow twice, and the job progresses however much is written. If the chunk was extended, the
+// first SELECT is the one that is certain to progress: the rows after it are read as usual.
 //
 // A row that is in the chunk only now was written after F. The stream has sent that row, or will
 // before H, so it counts as dirty.
-func (c *chunk) retry(*Engine) bool {
+func (c *chunk) retry(e *Engine) bool {
 	if !c.dirty.overflowed || len(c.read) == 0 {
 		return false
 	}
-	again := &chunk{after: c.after, until: c.result.Last, limit: len(c.read)}
+	again := &chunk{
+		after: c.first, until: c.result.Last,
+		limit: min(len(c.read), e.config.ChunkRows),
+	}
 	again.dirty.restrictTo(c.eachKey)
 	c.of.repeat, c.of.nextRows = again, 0
 	return true
@@ -150,9 +164,6 @@ func (c *chunk) apply(ctx context.Context, e *Engine) error {
 	}
 	t.Job.Rows += int64(len(c.read))
 	c.of.nextRows = c.nextLimit(e.config.ChunkRows)
-	if c.findMaximum {
-		c.of.maximum = c.result.Maximum
-	}
 	t.advance(c.of, &c.result)
 	if err := e.saveRead(ctx, t, len(t.ranges) == 0); err != nil {
 		return err

@@ -273,6 +273,9 @@ func (e *Engine) receive() error {
 			}
 			e.finish(b)
 		default:
+			if c, ok := t.(*chunk); ok {
+				c.received()
+			}
 			e.pending = append(e.pending, t)
 		}
 	}
@@ -410,6 +413,7 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 	if wait := e.requestRanges(now); wait > 0 && (soonest == 0 || wait < soonest) {
 		soonest = wait
 	}
+	e.extendChunks(now)
 	return soonest, nil
 }
 

@@ -29,6 +29,8 @@ type keyRange struct {
 	// the chunk's limit unless that is 0.
 	repeat   *chunk
 	nextRows int
+	// readTo is the last row of the chunk in flight, as far as it was read; nil if unknown.
+	readTo [][]byte
 	// maximum is the largest value of the first key column, as far as it is known, if Until is nil.
 	// The range also has the rows that were added after it was read.
 	maximum []byte
@@ -86,17 +88,21 @@ func (r *keyRange) endsAt(table *binlog.Table, last [][]byte) bool {
 	return ok && known && at > until
 }
 
-// width returns the first and the last value that the first key column can have in the range, as
-// ordinals, if they are known and the range can be divided between them.
+// width returns the first and the last value that the first key column can have in the rows of the
+// range that were not read, as ordinals, if they are known and the range can be divided between them.
 func (r *keyRange) width(column *binlog.Column) (from, to uint64, ok bool) {
 	end := r.maximum
 	if r.Until != nil {
 		end = r.Until[0]
 	}
-	if r.After == nil || end == nil {
+	after := r.After
+	if r.readTo != nil {
+		after = r.readTo
+	}
+	if after == nil || end == nil {
 		return 0, 0, false
 	}
-	from, isFrom := ordinal(column, r.After[0])
+	from, isFrom := ordinal(column, after[0])
 	to, isTo := ordinal(column, end)
 	return from, to, isFrom && isTo && to > from && to-from >= 2
 }

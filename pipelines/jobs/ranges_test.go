@@ -22,21 +22,23 @@ func TestRangesAgainstModel(t *testing.T) {
 	if testing.Short() {
 		seeds = 20
 	}
-	inRanges, resumed := 0, 0
+	inRanges, resumed, extended := 0, 0, 0
 	for seed := range seeds {
 		if !t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := testRanges(t, seed)
 				inRanges, resumed = inRanges+w.inRanges, resumed+w.resumedRanges
+				extended += w.extended
 			})
 		}) {
 			return
 		}
 	}
-	t.Logf("%d steps with several ranges of a table in flight, %d jobs resumed in ranges",
-		inRanges, resumed)
-	if inRanges == 0 || resumed == 0 {
-		t.Error("no table was read, or no job was resumed, in several ranges")
+	t.Logf("%d steps with several ranges of a table in flight, %d jobs resumed in ranges, "+
+		"%d steps with chunks that were extended", inRanges, resumed, extended)
+	if inRanges == 0 || resumed == 0 || extended == 0 {
+		t.Error("no table was read, or no job was resumed, in several ranges, " +
+			"or no chunk was extended")
 	}
 }
 
@@ -45,7 +47,7 @@ func testRanges(t *testing.T, seed uint64) *world {
 		compile(t, `"db.*": {}`, tableO))
 	w.config = Config{
 		Parallel: 2 + w.rng.IntN(3), ChunkRows: 1 + w.rng.IntN(5),
-		DirtyKeyBytes: dirtyKeyCost * (1 + w.rng.IntN(6)),
+		DirtyKeyBytes: dirtyKeyCost * (1 + w.rng.IntN(6)) << w.rng.IntN(6),
 	}
 	w.splitChunks, w.estimate = 1, 150
 	for range 200 {

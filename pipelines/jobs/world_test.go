@@ -124,6 +124,7 @@ type world struct {
 	faults, restarts int
 	inRanges         int // steps after which a table had several chunks in flight
 	resumedRanges    int // restarts of a job that was stored with several ranges
+	extended         int // steps after which an extended chunk waited for its fence
 	reconciled       int
 	estimate         int64 // of the rows of each table
 	rows, expected   int64 // what was reported last
@@ -226,6 +227,11 @@ func (w *world) step() {
 	for _, t := range w.engine.running {
 		if len(t.tasks) > 1 {
 			w.inRanges++
+		}
+	}
+	for _, task := range w.engine.pending {
+		if c, ok := task.(*chunk); ok && c.isExtended() {
+			w.extended++
 		}
 	}
 	if len(w.engine.scans) > 0 {
