@@ -82,8 +82,11 @@ func (c *chunk) run(ctx context.Context, rows RowReader) error {
 			c.undoExtension()
 			return nil
 		}
-		c.result, c.fence, c.rows = result, result.Fence, result.Rows
-		return nil
+		c.result, c.fence, c.rows = result, result.Fence, c.rows+result.Rows
+		if !c.isExtended() || c.rows >= c.more || !c.hasRoom() || c.isAtEnd() {
+			return nil
+		}
+		c.after, c.kept = result.Last, len(c.read)
 	}
 }
 

@@ -24,6 +24,7 @@ type extension struct {
 	first      [][]byte        // chunk.after of the first SELECT
 	firstFence binlog.Position // H of the first SELECT
 	kept       int             // the rows that were read before the current SELECT
+	more       int             // the rows to read before the loop is asked again
 	// isFull means that an extension has failed, and the chunk is not extended again.
 	isFull bool
 }
@@ -46,7 +47,7 @@ func (c *chunk) received() {
 // fence, stay.
 func (c *chunk) undoExtension() {
 	c.truncate(c.kept)
-	c.rows, c.isFull = 0, true
+	c.isFull = true
 }
 
 // isAtOrAfter reports whether a fence is not before another one. GTIDs of different replicas may be
@@ -61,17 +62,21 @@ func isAtOrAfter(fence, other *binlog.Position) bool {
 	return fence.CompareFile(*other) >= 0
 }
 
-// extendChunks requests a further SELECT for each chunk that waits for its fence, if possible. The
+// extendChunks requests further rows for each chunk that waits for its fence, if possible. The
 // workers are idle: each of these chunks counts as a task in flight. A chunk that the limiter does
 // not allow to be extended now is extended later or not at all.
+//
+// Each extension doubles the chunk, in SELECTs of at most Config.ChunkRows: a stream that lags may
+// apply large units, and the loop calls Step between two of them.
 func (e *Engine) extendChunks(now time.Time) {
 	e.pending = slices.DeleteFunc(e.pending, func(t task) bool {
 		c, ok := t.(*chunk)
 		if !ok || e.limiter.delay(now) > 0 || !e.canExtend(c) {
 			return false
 		}
-		c.after, c.until, c.limit = c.result.Last, c.of.Until, c.nextLimit(e.config.ChunkRows)
-		c.kept, c.findMaximum, c.rows, c.reserved = len(c.read), false, 0, c.limit
+		c.after, c.until, c.findMaximum = c.result.Last, c.of.Until, false
+		c.kept, c.more, c.rows, c.reserved = len(c.read), len(c.read), 0, len(c.read)
+		c.limit = min(c.nextLimit(e.config.ChunkRows), c.more)
 		c.done.Store(false)
 		e.limiter.acquire(now, c.reserved)
 		e.requests <- c // never blocks: the channel has a slot for each task in flight
@@ -86,15 +91,21 @@ func (e *Engine) canExtend(c *chunk) bool {
 		return false
 	case c.dirty.overflowed || c.dirty.clean != nil: // the changes of further rows are unknown
 		return false
-	case c.result.Done || len(c.read) == 0 || e.hasPassed(&c.firstFence):
-		return false
-	case c.of.endsAt(c.table.Schema, c.result.Last):
-		return false
-	case c.until != nil && slices.EqualFunc(c.result.Last, c.until, bytes.Equal):
+	case len(c.read) == 0 || e.hasPassed(&c.firstFence):
 		return false
 	}
-	// If the dirty keys overflow, those of all rows of the chunk must fit.
-	rows := len(c.read) + c.nextLimit(e.config.ChunkRows)
+	return !c.isAtEnd() && !c.of.endsAt(c.table.Schema, c.result.Last) && c.hasRoom()
+}
+
+// isAtEnd reports whether no row is left up to chunk.until.
+func (c *chunk) isAtEnd() bool {
+	return c.result.Done || c.until != nil && slices.EqualFunc(c.result.Last, c.until, bytes.Equal)
+}
+
+// hasRoom reports whether the rows of a further SELECT fit into the chunk, and the keys of all its
+// rows into the memory of the dirty keys.
+func (c *chunk) hasRoom() bool {
+	rows := len(c.read) + c.limit
 	return rows*(c.size()/len(c.read)+1) <= c.bytes &&
 		rows*(len(c.keys)/len(c.read)+dirtyKeyCost) <= c.dirtyBytes
 }
