@@ -9,6 +9,7 @@
 //   - engine.go: Engine: which table is scheduled next, the workers, and when results are applied
 //   - task.go: task, one query, and the positions that make its result safe
 //   - ranges.go: the parts of a large table that are read at the same time
+//   - extend.go: what a chunk reads while it waits for a stream that lags
 //   - schema_task.go, chunk.go, sweep.go: the three kinds of task, in the order in which a job
 //     needs them: for the table's columns, its rows, and the keys that no row writes
 //   - scan.go: the task that takes the place of chunks for a table without a key
@@ -39,6 +40,10 @@
 // and nothing old overwrites anything new.
 //
 // If the rows are read from another server of the same history, F and H are GTID sets.
+//
+// A result waits for as long as the stream lags. A chunk that waits is extended by the rows that
+// follow, up to its share of memory, so that a load does not wait once for each SELECT. A sweep and
+// a keys job are not extended: they wait once for each batch.
 //
 // Three rules follow. A change that logs no rows interrupts the task (Table.Interrupt). While a
 // table is in quarantine its changes are not marked dirty, so its job does not run. And a result
@@ -111,9 +116,10 @@
 // Tasks in flight are at most Config.Parallel, and so are the ranges into which a run divides a
 // table. A chunk, or the three batches of a scan, hold about twice their share of
 // Config.ChunkBytes, or one row each. Dirty keys of a task take Config.DirtyKeyBytes; if those of a
-// chunk would take more, only the chunk's own keys are kept. A sweep holds a bounded number of keys
-// and members of bounded size together, or one scan of them, and marks only these dirty. A keys job
-// holds one block, and a few bytes for each key of a set unless there are too many.
+// chunk would take more, only the chunk's own keys are kept. A chunk is extended only if its own
+// keys fit into the same memory. A sweep holds a bounded number of keys and members of bounded size
+// together, or one scan of them, and marks only these dirty. A keys job holds one block, and a few
+// bytes for each key of a set unless there are too many.
 //
 // The package has more than 12 files because each kind of task, with the state that makes its
 // result safe, has its own.

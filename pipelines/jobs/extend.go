@@ -24,7 +24,7 @@ type extension struct {
 	first      [][]byte        // chunk.after of the first SELECT
 	firstFence binlog.Position // H of the first SELECT
 	kept       int             // the rows that were read before the current SELECT
-	more       int             // the rows to read before the loop is asked again
+	more       int             // the rows that an extension reads, in one SELECT or several
 	// isFull means that an extension has failed, and the chunk is not extended again.
 	isFull bool
 }
@@ -65,23 +65,31 @@ func isAtOrAfter(fence, other *binlog.Position) bool {
 // extendChunks requests further rows for each chunk that waits for its fence, if possible. The
 // workers are idle: each of these chunks counts as a task in flight. A chunk that the limiter does
 // not allow to be extended now is extended later or not at all.
-//
-// Each extension doubles the chunk, in SELECTs of at most Config.ChunkRows: a stream that lags may
-// apply large units, and the loop calls Step between two of them.
 func (e *Engine) extendChunks(now time.Time) {
 	e.pending = slices.DeleteFunc(e.pending, func(t task) bool {
 		c, ok := t.(*chunk)
 		if !ok || e.limiter.delay(now) > 0 || !e.canExtend(c) {
 			return false
 		}
-		c.after, c.until, c.findMaximum = c.result.Last, c.of.Until, false
-		c.kept, c.more, c.rows, c.reserved = len(c.read), len(c.read), 0, len(c.read)
-		c.limit = min(c.nextLimit(e.config.ChunkRows), c.more)
-		c.done.Store(false)
+		e.extend(c)
 		e.limiter.acquire(now, c.reserved)
 		e.requests <- c // never blocks: the channel has a slot for each task in flight
 		return true
 	})
+}
+
+// extend prepares a chunk for its next SELECTs. They double the chunk, because a stream that lags
+// may apply large units, and only between two units the chunk can be extended again. The limiter
+// and the throttle decide before each SELECT, so with one of them there is one SELECT.
+func (e *Engine) extend(c *chunk) {
+	c.after, c.until, c.findMaximum = c.result.Last, c.of.Until, false
+	c.limit = min(c.nextLimit(e.config.ChunkRows), len(c.read))
+	c.kept, c.more = len(c.read), len(c.read)
+	if e.limiter.perSecond > 0 || e.config.Throttle != nil {
+		c.more = c.limit
+	}
+	c.rows, c.reserved = 0, c.more
+	c.done.Store(false)
 }
 
 // canExtend reports whether rows may be added to a chunk that waits for its fence.
