@@ -11,8 +11,8 @@ import (
 // A chunk waits until the stream has passed its fence, which is the end of the binlog at the time
 // of the SELECT. So each chunk waits for as long as the stream lags behind. If the stream lags by
 // 10 s, two workers with chunks of 10,000 rows would read 2,000 rows per second, however fast the
-// SELECTs are; and if the source writes faster than the stream applies, each chunk would wait longer
-// than the one before.
+// SELECTs are; and if the source writes faster than the stream applies, each chunk would wait
+// longer than the one before.
 //
 // The worker of a chunk that waits is idle. So it reads the rows that follow, and these rows join
 // the chunk: they have the same F and the same dirty keys, and H of the last SELECT is after H of

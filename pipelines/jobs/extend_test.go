@@ -76,7 +76,7 @@ func TestExtensionKeepsLimits(t *testing.T) {
 				throttle.paused.Store(true)
 				w.step()
 				if w.allowQuery() {
-					t.Error("a SELECT begins, although the limiter or the throttle does not allow it")
+					t.Error("a SELECT begins although the limiter or the throttle forbids it")
 				}
 				throttle.paused.Store(false)
 				if !isThrottled {

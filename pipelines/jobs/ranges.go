@@ -89,7 +89,8 @@ func (r *keyRange) endsAt(table *binlog.Table, last [][]byte) bool {
 }
 
 // width returns the first and the last value that the first key column can have in the rows of the
-// range that were not read, as ordinals, if they are known and the range can be divided between them.
+// range that were not read. It returns them as ordinals, if they are known and the range can be
+// divided between them.
 func (r *keyRange) width(column *binlog.Column) (from, to uint64, ok bool) {
 	end := r.maximum
 	if r.Until != nil {
