@@ -18,6 +18,7 @@ func TestPipeline(t *testing.T) {
 	// What depends on how a server logs and counts.
 	parts := []part{
 		{"Split", testSplit},
+		{"Ranges", testRanges},
 		{"Followed", testFollowed},
 		{"SchemaChanges", testSchemaChanges},
 		{"LaggingSchemaChanges", testLaggingSchemaChanges},

@@ -7,6 +7,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/sqltext"
 )
 
 // ChunkRequest describes a chunk: the rows of a table after a key, in the order of the key.
@@ -16,13 +17,17 @@ type ChunkRequest struct {
 	// rows may be equal in them, byte by byte. Unless an index begins with these columns, each
 	// chunk costs a scan of the table.
 	Key []int
-	// After is ChunkResult.Last of the chunk before; nil reads from the start.
+	// After is ChunkResult.Last of the chunk before; nil reads from the start. Values of the first
+	// key columns only stand for all rows that begin with these values: the rows after them are
+	// read.
 	After [][]byte
-	// Until is ChunkResult.Last of a chunk that is read again: no rows after it are read. nil reads
-	// up to Limit rows.
+	// Until is ChunkResult.Last of a chunk that is read again, or values of the first key columns:
+	// no rows after it are read. nil reads up to Limit rows.
 	Until [][]byte
 	// Limit is the largest number of rows to read, 1 or more.
 	Limit int
+	// FindMaximum makes Read find the largest value of the first key column, too.
+	FindMaximum bool
 	// Server is the UUID (mysql.Server.UUID) of the server that the stream comes from. Reading from
 	// another server is an error. Empty means any server.
 	Server string
@@ -52,6 +57,9 @@ type ChunkResult struct {
 	Last [][]byte
 	// Done is set if the table has no rows after the chunk. It stays unset with Until.
 	Done bool
+	// Maximum is the text of the largest value of the first key column at about the time of the
+	// chunk, if it was requested; empty if the table has no rows.
+	Maximum []byte
 	// Fence is a file and offset (without GTIDs) in the binlog, or the GTIDs of a replica: the
 	// rows hold nothing from beyond it. When the stream has passed the fence, the rows may be
 	// applied, except those that the stream has changed after the applied position.
@@ -91,6 +99,11 @@ func Read(
 	if result.Fence, err = s.run(ctx, applied); err != nil {
 		return ChunkResult{}, err
 	}
+	if ch.FindMaximum {
+		if result.Maximum, err = findMaximum(ctx, c, &ch); err != nil {
+			return ChunkResult{}, err
+		}
+	}
 	reachedEnd := result.Rows < ch.Limit
 	result.Done = reachedEnd && ch.Until == nil
 	switch {
@@ -102,4 +115,17 @@ func Read(
 		result.Last = ch.After
 	}
 	return result, nil
+}
+
+// findMaximum returns the text of the largest value of the first key column. An index begins with
+// that column in a table that has a key, so the server looks one row up.
+func findMaximum(ctx context.Context, c *mysql.Conn, ch *ChunkRequest) ([]byte, error) {
+	t := ch.Table
+	value, err := queryValue(ctx, c, "SELECT MAX("+
+		sqltext.QuoteName(t.Columns[ch.key()[0]].Name)+") FROM "+
+		sqltext.QuoteTable(t.Database, t.Name))
+	if err != nil {
+		return nil, fmt.Errorf("find the last key of %s: %w", t.FullName(), err)
+	}
+	return []byte(value), nil
 }

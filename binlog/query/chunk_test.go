@@ -231,6 +231,44 @@ func readAll(t *testing.T, c *mysql.Conn, table *binlog.Table, limit int) []stri
 	return nil
 }
 
+// testPrefix reads the rows between two values of the first key column, and finds the largest one.
+func testPrefix(t *testing.T, s server) {
+	c := s.dial(t)
+	exec(t, c, "CREATE TABLE shop.prefix (a bigint unsigned ZEROFILL, b int, PRIMARY KEY (a, b))")
+	table, err := readTable(t, c, "shop", "prefix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := query.ChunkRequest{
+		Table: table, Limit: 9, FindMaximum: true,
+		After: [][]byte{[]byte("1")}, Until: [][]byte{[]byte("9223372036854775809")},
+	}
+	read := func() (rows []string, result query.ChunkResult) {
+		result, err := query.Read(t.Context(), c, request, binlog.Position{},
+			func(r *binlog.Row) error {
+				b, err := r.AppendText(nil, 1)
+				rows = append(rows, string(b))
+				return err
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows, result
+	}
+	if rows, result := read(); len(rows) > 0 || len(result.Maximum) > 0 {
+		t.Errorf("without rows: %v, %+v", rows, result)
+	}
+	exec(t, c, "INSERT INTO shop.prefix VALUES (0,1), (1,2), (1,3), (2,4), "+
+		"(9223372036854775809,5), (9223372036854775809,6), (9223372036854775810,7), "+
+		"(18446744073709551615,8)")
+	rows, result := read()
+	if !slices.Equal(rows, []string{"4", "5", "6"}) || result.Done ||
+		!slices.EqualFunc(result.Last, request.Until, bytes.Equal) ||
+		string(bytes.TrimLeft(result.Maximum, "0")) != "18446744073709551615" {
+		t.Errorf("read %v, %+v", rows, result)
+	}
+}
+
 // readAgain reads the second chunk of a table again, by its bounds: whatever the order
 // of the key, they hold the same rows.
 func readAgain(t *testing.T, c *mysql.Conn, table *binlog.Table) {

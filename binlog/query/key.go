@@ -157,7 +157,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		conds = append(conds, bound.cond(compared, literals))
+		conds = append(conds, bound.cond(compared[:len(literals)], literals))
 	}
 	sql := "SELECT " + strings.Join(exprs, ", ") +
 		" FROM " + sqltext.QuoteTable(t.Database, t.Name) + " AS r"
@@ -207,16 +207,16 @@ func CheckKey(t *binlog.Table, key []int) error {
 	return nil
 }
 
-// literals returns the literals of a key. Texts of a table without a key are compared by their
-// bytes.
+// literals returns the literals of a key, or of the first columns of one. Texts of a table without
+// a key are compared by their bytes.
 func (ch *ChunkRequest) literals(key [][]byte) ([]string, error) {
 	t, columns := ch.Table, ch.key()
-	if len(key) != len(columns) {
+	if len(key) == 0 || len(key) > len(columns) {
 		return nil, fmt.Errorf("key of %d columns for table %s, whose key has %d",
 			len(key), t.FullName(), len(columns))
 	}
 	literals := make([]string, len(key))
-	for i, k := range columns {
+	for i, k := range columns[:len(key)] {
 		c := &t.Columns[k]
 		if len(t.Key()) == 0 && c.Key() == binlog.KeyText {
 			literals[i] = bytesLiteral(key[i])

@@ -297,6 +297,20 @@ func TestSelectChunkRefuses(t *testing.T) {
 		sql != want {
 		t.Errorf("%s, %v", sql, err)
 	}
+	// A bound of the first columns stands for all rows that begin with them.
+	two := &binlog.Table{
+		Database: "d", Name: "t", Primary: []int{0, 1},
+		Columns: []binlog.Column{
+			{Name: "a", Type: binlog.TypeInt}, {Name: "b", Type: binlog.TypeInt},
+		},
+	}
+	sql, err = selectChunk(ChunkRequest{
+		Table: two, Limit: 7, After: [][]byte{[]byte("5")}, Until: [][]byte{[]byte("9")},
+	})
+	if want := "WHERE r.`a` > 5 AND r.`a` <= 9 ORDER BY r.`a`, r.`b` LIMIT 7"; err != nil ||
+		!strings.HasSuffix(sql, want) {
+		t.Errorf("%s, %v", sql, err)
+	}
 }
 
 func TestSettings(t *testing.T) {

@@ -105,6 +105,7 @@ func TestServers(t *testing.T) {
 		t.Run("engines", func(t *testing.T) { testEngines(t, s) })
 		t.Run("foreign keys", func(t *testing.T) { testForeignKeys(t, s) })
 		t.Run("chunks", func(t *testing.T) { testChunks(t, s) })
+		t.Run("prefix", func(t *testing.T) { testPrefix(t, s) })
 		t.Run("no such value", func(t *testing.T) { testNoSuchValue(t, s) })
 		t.Run("index", func(t *testing.T) { testIndex(t, s) })
 		t.Run("bracket", func(t *testing.T) { testBracket(t, s) })

@@ -12,32 +12,40 @@ import (
 // firstChunkRows limits a table's first chunk, which shows how large the rows are.
 const firstChunkRows = 1000
 
-// chunk is a range of a table's rows, in the order of its key, from the SELECT to the sink.
+// chunk is the next rows of a range of a table, in the order of its key, from the SELECT to the
+// sink. While the chunk waits for its fence, further SELECTs may extend it, see extend.go.
 type chunk struct {
 	taskBase
 	rowBuffer // what was read
+	of        *keyRange
 	after     [][]byte
 	until     [][]byte // nil: up to limit
-	limit     int
-	bytes     int // the chunk's share of Config.ChunkBytes
+	limit     int      // of the rows of one SELECT
+	// findMaximum makes the SELECT find the end of the table for keyRange.maximum.
+	findMaximum bool
+	bytes       int // the chunk's share of Config.ChunkBytes
 	// dirtyBytes is Config.DirtyKeyBytes.
 	dirtyBytes int
 
 	dirty  dirtyKeys
 	key    []byte
-	result query.ChunkResult
+	result query.ChunkResult // of the last SELECT
+	extension
 }
 
-// nextChunk returns the chunk that continues a table's job.
-func (e *Engine) nextChunk(t *Table) *chunk {
-	c := t.repeat
+// nextChunk returns the chunk that continues a range of a table.
+func (e *Engine) nextChunk(t *Table, r *keyRange) *chunk {
+	c := r.repeat
 	if c == nil {
-		c = &chunk{after: t.Job.After, limit: min(firstChunkRows, e.config.ChunkRows)}
-		if t.nextRows > 0 {
-			c.limit = t.nextRows
+		c = &chunk{
+			after: r.After, until: r.Until, limit: min(firstChunkRows, e.config.ChunkRows),
+		}
+		if r.nextRows > 0 {
+			c.limit = r.nextRows
 		}
 	}
-	t.repeat = nil
+	c.of, c.first, r.repeat = r, c.after, nil
+	c.findMaximum = r.Until == nil && r.maximum == nil && e.isWorthSplitting(t, r)
 	e.takeBuffers(c)
 	c.compare, c.plan, c.now = t.Job.Compare, t.Plan.Clone(), e.host.Now
 	c.hasLetters = !t.Letters.IsEmpty()
@@ -52,25 +60,38 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 // errChunkFull ends the SELECT of a chunk whose rows exceed the chunk's share of memory.
 var errChunkFull = errors.New("chunk is full")
 
-// run fills the chunk. If the rows do not fit, it reads as many rows as fit.
+// run fills the chunk, or extends it. If the rows do not fit, it reads as many rows as fit.
 func (c *chunk) run(ctx context.Context, rows RowReader) error {
 	for {
 		request := query.ChunkRequest{
 			Table: c.plan.Table(), Key: Order(c.plan.Table(), c.plan),
 			After: c.after, Until: c.until, Limit: c.limit,
+			FindMaximum: c.findMaximum,
 		}
-		var err error
-		c.result, err = rows.ReadRows(ctx, request, c.from, c)
-		if !errors.Is(err, errChunkFull) {
-			c.fence, c.rows = c.result.Fence, c.result.Rows
+		result, err := rows.ReadRows(ctx, request, c.from, c)
+		switch {
+		case errors.Is(err, errChunkFull) && c.isExtended():
+			c.undoExtension()
+			return nil
+		case errors.Is(err, errChunkFull):
+			c.limit = max(1, len(c.read))
+			continue
+		case err != nil:
 			return err
+		case c.isExtended() && !isAtOrAfter(&result.Fence, &c.fence):
+			c.undoExtension()
+			return nil
 		}
-		c.limit = max(1, len(c.read))
+		c.result, c.fence, c.rows = result, result.Fence, c.rows+result.Rows
+		if !c.isExtended() || c.rows >= c.more || !c.hasRoom() || c.isAtEnd() {
+			return nil
+		}
+		c.after, c.kept = result.Last, len(c.read)
 	}
 }
 
-// Reset removes all rows, before they are read once more.
-func (c *chunk) Reset() { c.reset() }
+// Reset removes the rows of the current SELECT, before they are read once more.
+func (c *chunk) Reset() { c.truncate(c.kept) }
 
 // Add appends a row, or returns errChunkFull.
 func (c *chunk) Add(row *binlog.Row) error {
@@ -109,17 +130,21 @@ func (c *chunk) markDirty(change *binlog.Change) error {
 
 // retry schedules a chunk whose dirty keys overflowed to be read again, between the same bounds.
 // This time the rows are known beforehand, and only their keys are recorded. So the chunk cannot
-// overflow twice, and the job progresses however much is written.
+// overflow twice, and the job progresses however much is written. If the chunk was extended, the
+// first SELECT is the one that is certain to progress: the rows after it are read as usual.
 //
 // A row that is in the chunk only now was written after F. The stream has sent that row, or will
 // before H, so it counts as dirty.
-func (c *chunk) retry(*Engine) bool {
+func (c *chunk) retry(e *Engine) bool {
 	if !c.dirty.overflowed || len(c.read) == 0 {
 		return false
 	}
-	again := &chunk{after: c.after, until: c.result.Last, limit: len(c.read)}
+	again := &chunk{
+		after: c.first, until: c.result.Last,
+		limit: min(len(c.read), e.config.ChunkRows),
+	}
 	again.dirty.restrictTo(c.eachKey)
-	c.table.repeat, c.table.nextRows = again, 0
+	c.of.repeat, c.of.nextRows = again, 0
 	return true
 }
 
@@ -133,16 +158,17 @@ func (c *chunk) nextLimit(most int) int {
 	return max(1, min(most, c.bytes/size, 2*c.limit))
 }
 
-// apply writes the clean rows of a chunk in units. The last unit carries the finished range.
+// apply writes the clean rows of a chunk in units. The last unit carries how far the range was
+// read.
 func (c *chunk) apply(ctx context.Context, e *Engine) error {
 	t := c.table
 	if err := c.write(ctx, e, t, &c.dirty); err != nil || t.Fault != nil {
 		return errors.Join(err, e.host.Flush(ctx))
 	}
 	t.Job.Rows += int64(len(c.read))
-	t.Job.After = c.result.Last
-	t.nextRows = c.nextLimit(e.config.ChunkRows)
-	if err := e.saveRead(ctx, t, c.result.Done); err != nil {
+	c.of.nextRows = c.nextLimit(e.config.ChunkRows)
+	t.advance(c.of, &c.result)
+	if err := e.saveRead(ctx, t, len(t.ranges) == 0); err != nil {
 		return err
 	}
 	e.keepBuffers(c)
@@ -153,6 +179,7 @@ func (c *chunk) apply(ctx context.Context, e *Engine) error {
 // sweep or ends the job.
 func (e *Engine) saveRead(ctx context.Context, t *Table, isEnd bool) error {
 	if isEnd {
+		t.ranges = nil
 		if t.Job.Sweep != nil {
 			t.Job.Sweep = &tablestate.Sweep{Reached: true, Confirmed: t.Job.Sweep.Confirmed}
 		} else {

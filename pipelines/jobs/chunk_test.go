@@ -176,8 +176,10 @@ func TestLoadIntoList(t *testing.T) {
 		table, e := tables[0], w.engine
 		table.Plan = compile(t, `"db.*": {write: [{list: l, value: "{id}", snapshot: true}]}`,
 			table.Schema)
-		table.Job, table.nextRows = tablestate.Job{Compare: compares}, 10*unitRows
-		c := e.nextChunk(table)
+		table.Job = tablestate.Job{Compare: compares}
+		whole := table.openRanges()[0]
+		whole.nextRows = 10 * unitRows
+		c := e.nextChunk(table, whole)
 		c.table = table
 		if (c.limit == unitRows) == compares {
 			t.Errorf("the chunk has at most %d rows", c.limit)
@@ -252,7 +254,7 @@ func TestRowsPerSecond(t *testing.T) {
 				n := c.limit >> (chunks % 2)
 				rows, chunks = rows+n, chunks+1
 				e.limiter.release(c.reserved - n)
-				c.table.nextRows = 100
+				c.of.nextRows = 100
 				e.finish(&c.taskBase)
 				continue
 			}

@@ -8,6 +8,8 @@
 //   - host.go, source.go: what the package needs: the loop, and a reader of the source's rows
 //   - engine.go: Engine: which table is scheduled next, the workers, and when results are applied
 //   - task.go: task, one query, and the positions that make its result safe
+//   - ranges.go: the parts of a large table that are read at the same time
+//   - extend.go: what a chunk reads while it waits for a stream that lags
 //   - schema_task.go, chunk.go, sweep.go: the three kinds of task, in the order in which a job
 //     needs them: for the table's columns, its rows, and the keys that no row writes
 //   - scan.go: the task that takes the place of chunks for a table without a key
@@ -39,9 +41,27 @@
 //
 // If the rows are read from another server of the same history, F and H are GTID sets.
 //
+// A result waits for as long as the stream lags. A chunk that waits is extended by the rows that
+// follow, up to its share of memory, so that a load does not wait once for each SELECT. A sweep and
+// a keys job are not extended: they wait once for each batch.
+//
 // Three rules follow. A change that logs no rows interrupts the task (Table.Interrupt). While a
 // table is in quarantine its changes are not marked dirty, so its job does not run. And a result
 // that fails or is discarded is requested again from where the written data end.
+//
+// # Ranges
+//
+// Each table has one task at a time, with one exception. If a worker is idle and no other table
+// waits, a large table is read in several ranges of its key: Table.ranges. Each range has one chunk
+// in flight at most, and its own place, limit of rows and chunk to repeat. Each chunk has its own
+// bracket and dirty keys: a change is marked in all chunks of the table that are in flight, because
+// it may move a row from one range to another. The ranges have no state in common, so the order in
+// which their chunks are applied does not matter, and a row that two chunks read is written twice.
+// The sweep begins when the last range was read. An interruption discards the chunks of all ranges.
+//
+// A range is divided in the middle between its place and its end, computed as numbers. So tables
+// whose key begins with a column other than an integer have one range. So do tables whose rows are
+// added to a list or a stream, in the order of the key.
 //
 // # Tables without a key
 //
@@ -55,11 +75,13 @@
 // # What is stored
 //
 // Table.Job is stored with the data, as JSON, in the unit that carries what it describes: the key
-// of the last row that was written, and the output that is swept. The rest, such as the place
-// within a sweep, is lost when a run ends. The next run reads or scans a part again, which changes
-// nothing: a chunk writes only what differs (or writes rows in full), and a sweep counts an output
-// only at its end. A list or a stream with `snapshot: true` gets an entry for each row of an
-// initial load, and a repetition would add another. So such a chunk is written in one unit.
+// of the last row that was written, the ranges that are left to read if there are several, and the
+// output that is swept. With ranges, the key is one up to which every row was written, so that a
+// version that does not know ranges can continue after it. The rest, such as the place within a
+// sweep, is lost when a run ends. The next run reads or scans a part again, which changes nothing:
+// a chunk writes only what differs (or writes rows in full), and a sweep counts an output only at
+// its end. A list or a stream with `snapshot: true` gets an entry for each row of an initial load,
+// and a repetition would add another. So such a chunk is written in one unit.
 //
 // # Keys jobs
 //
@@ -91,12 +113,13 @@
 //
 // # Memory
 //
-// Tasks in flight are at most Config.Parallel. A chunk, or the three batches of a scan, hold about
-// twice their share of Config.ChunkBytes, or one row each. Dirty keys take Config.DirtyKeyBytes; if
-// those of a chunk would take more, only the chunk's own keys are kept. A sweep holds a bounded
-// number of keys and members of bounded size together, or one scan of them, and marks only these
-// dirty. A keys job holds one block, and a few bytes for each key of a set unless there are too
-// many.
+// Tasks in flight are at most Config.Parallel, and so are the ranges into which a run divides a
+// table. A chunk, or the three batches of a scan, hold about twice their share of
+// Config.ChunkBytes, or one row each. Dirty keys of a task take Config.DirtyKeyBytes; if those of a
+// chunk would take more, only the chunk's own keys are kept. A chunk is extended only if its own
+// keys fit into the same memory. A sweep holds a bounded number of keys and members of bounded size
+// together, or one scan of them, and marks only these dirty. A keys job holds one block, and a few
+// bytes for each key of a set unless there are too many.
 //
 // The package has more than 12 files because each kind of task, with the state that makes its
 // result safe, has its own.

@@ -22,7 +22,8 @@ const (
 
 // Config bounds what jobs cost the source and the process.
 type Config struct {
-	// Parallel is the number of SELECTs at a time, 1 or more. A table has one at most.
+	// Parallel is the number of SELECTs at a time, 1 or more. A table has several only if no other
+	// table waits, and the table can be split into ranges.
 	Parallel int
 	// ChunkRows is the largest number of rows of one SELECT.
 	ChunkRows int
@@ -48,6 +49,7 @@ type Engine struct {
 	log    zerolog.Logger
 
 	waiting  []*Table // tables with a job and without a task
+	running  []*Table // tables with tasks
 	requests chan task
 	results  chan task
 	pending  []task  // their results have arrived; they wait for the stream to pass their fence
@@ -70,7 +72,7 @@ type Engine struct {
 	rows, remaining int64
 
 	// These have the values of the constants of the same names. Tests change them.
-	sweepLocations, blockKeys, maxSetKeys int
+	sweepLocations, blockKeys, maxSetKeys, splitChunks int
 
 	cancel    context.CancelFunc // nil: no workers
 	done      sync.WaitGroup
@@ -92,6 +94,7 @@ func New(host Host, source RowSource, c Config, log zerolog.Logger) *Engine {
 		logged:  time.Now(),
 
 		sweepLocations: sweepLocations, blockKeys: blockKeys, maxSetKeys: maxSetKeys,
+		splitChunks: splitChunks,
 	}
 }
 
@@ -270,6 +273,9 @@ func (e *Engine) receive() error {
 			}
 			e.finish(b)
 		default:
+			if c, ok := t.(*chunk); ok {
+				c.received()
+			}
 			e.pending = append(e.pending, t)
 		}
 	}
@@ -333,15 +339,20 @@ func (e *Engine) faultOf(t *Table, err error) error {
 	return err
 }
 
-// finish ends a table's task. The table waits for its next turn, unless its jobs are done.
+// finish ends a task of a table. After its last task, the table waits for its next turn, unless its
+// jobs are done.
 func (e *Engine) finish(b *taskBase) {
 	t := b.table
 	e.active--
 	if !b.ofKeys {
 		e.tableTasks--
 	}
-	t.task = nil
+	t.tasks = slices.DeleteFunc(t.tasks, func(other task) bool { return other.base() == b })
 	e.forgetScan(b)
+	if len(t.tasks) > 0 {
+		return
+	}
+	e.running = slices.DeleteFunc(e.running, func(other *Table) bool { return other == t })
 	if t.hasWork() {
 		e.waiting = append(e.waiting, t)
 	} else {
@@ -355,10 +366,11 @@ func (e *Engine) forget(t *Table) {
 	e.count(t)
 }
 
-// request requests a task for each free worker, with the stream's position as F. A task that the
-// limiter or the throttle does not allow yet is not requested, so that it does not collect dirty
-// keys while it waits. request returns how long to wait before the next call; 0 if no table waits
-// for time.
+// request requests a task for each free worker, with the stream's position as F. Tables without a
+// task come first. If no such table is left, tables in flight are read in several ranges. A task
+// that the limiter or the throttle does not allow yet is not requested, so that it does not collect
+// dirty keys while it waits. request returns how long to wait before the next call; 0 if no table
+// waits for time.
 func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, error) {
 	var soonest time.Duration
 	if e.isPaused() {
@@ -395,21 +407,30 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 			turns++
 			continue
 		}
-		b := next.base()
-		b.table, b.from = t, e.host.Position().Clone()
-		e.limiter.acquire(now, b.reserved)
-		t.task = next
-		e.waiting = e.waiting[1:]
-		e.active++
-		if !b.ofKeys {
-			e.tableTasks++
-		}
-		if s, ok := next.(*scan); ok {
-			e.scans = append(e.scans, s)
-		}
-		e.requests <- next // never blocks: the channel has a slot for each worker
+		e.waiting, e.running = e.waiting[1:], append(e.running, t)
+		e.begin(t, next, now)
 	}
+	if wait := e.requestRanges(now); wait > 0 && (soonest == 0 || wait < soonest) {
+		soonest = wait
+	}
+	e.extendChunks(now)
 	return soonest, nil
+}
+
+// begin passes a task of a table to a worker.
+func (e *Engine) begin(t *Table, next task, now time.Time) {
+	b := next.base()
+	b.table, b.from = t, e.host.Position().Clone()
+	e.limiter.acquire(now, b.reserved)
+	t.tasks = append(t.tasks, next)
+	e.active++
+	if !b.ofKeys {
+		e.tableTasks++
+	}
+	if s, ok := next.(*scan); ok {
+		e.scans = append(e.scans, s)
+	}
+	e.requests <- next // never blocks: the channel has a slot for each worker
 }
 
 // nextTask returns the next step of a table's job, or of its keys job if the former is done. It
@@ -429,5 +450,5 @@ func (e *Engine) nextTask(ctx context.Context, t *Table) (task, error) {
 	if t.mustScan() {
 		return e.nextScan(t), nil
 	}
-	return e.nextChunk(t), nil
+	return e.nextChunk(t, t.openRanges()[0]), nil
 }

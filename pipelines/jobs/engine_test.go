@@ -109,8 +109,8 @@ func TestRemovedTable(t *testing.T) {
 		w.engine.Add(w.t.Context(), again)
 		w.allowQuery()
 		w.step()
-		if o.task != nil || o.queued || o.Job.Done {
-			t.Errorf("the removed table has the task %v, queued %v, done %v", o.task, o.queued,
+		if len(o.tasks) > 0 || o.queued || o.Job.Done {
+			t.Errorf("the removed table has the tasks %v, queued %v, done %v", o.tasks, o.queued,
 				o.Job.Done)
 		}
 		units := len(w.sink.Units(0))

@@ -364,8 +364,10 @@ func (t *Table) dropKeys() {
 // CancelKeys ends the keys job. The host must store the table, and must treat the rows that were
 // not read as stale.
 func (t *Table) CancelKeys() {
-	if t.task != nil && t.task.base().ofKeys {
-		t.task.base().discarded = true
+	for _, task := range t.tasks {
+		if b := task.base(); b.ofKeys {
+			b.discarded = true
+		}
 	}
 	t.dropKeys()
 }

@@ -77,7 +77,7 @@ func TestKeysBecomeTooManyDuringSweep(t *testing.T) {
 			w.step()
 		}
 		w.step()
-		if o.task == nil || o.Keys == nil {
+		if len(o.tasks) == 0 || o.Keys == nil {
 			t.Fatal("no sweep runs")
 		}
 		for _, id := range []string{"2", "3", "4", "5"} {

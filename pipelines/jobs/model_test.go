@@ -207,6 +207,7 @@ func TestJobsAgainstModel(t *testing.T) {
 	if testing.Short() {
 		seeds = 20
 	}
+	inRanges, resumed := 0, 0
 	for i, m := range modelMappings {
 		n := seeds
 		if m.main == tableL {
@@ -215,25 +216,34 @@ func TestJobsAgainstModel(t *testing.T) {
 		for seed := range uint64(n) {
 			if !t.Run(strconv.Itoa(i)+"/"+strconv.FormatUint(seed, 10), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					testModel(t, seed, m.main, m.mapping, m.unfiltered)
+					w := testModel(t, seed, m.main, m.mapping, m.unfiltered)
+					inRanges, resumed = inRanges+w.inRanges, resumed+w.resumedRanges
 				})
 			}) {
 				return
 			}
 		}
 	}
+	t.Logf("%d steps with several ranges of a table in flight, %d jobs resumed in ranges",
+		inRanges, resumed)
+	if inRanges == 0 || resumed == 0 {
+		t.Error("no table was read, or no job was resumed, in several ranges")
+	}
 }
 
-func testModel(t *testing.T, seed uint64, main *binlog.Table, mapping, unfiltered string) {
+func testModel(
+	t *testing.T, seed uint64, main *binlog.Table, mapping, unfiltered string,
+) *world {
 	w := newWorld(t, seed, Config{}, compile(t, mapping, main), compile(t, mapping, tableO))
 	w.main = main
 	w.cannotScan = func() bool { return w.rng.IntN(5) == 0 }
 	w.config = Config{
-		Parallel: 1 + w.rng.IntN(3), ChunkRows: 1 + w.rng.IntN(7),
+		Parallel: 1 + w.rng.IntN(4), ChunkRows: 1 + w.rng.IntN(7),
 		ChunkBytes: 200 + w.rng.IntN(2000), DirtyKeyBytes: dirtyKeyCost * w.rng.IntN(6),
 		RowsPerSecond: w.rng.IntN(2) * 50,
 	}
 	w.hasOtherTypes = w.rng.IntN(2) == 0
+	w.splitChunks, w.estimate = 1, int64(w.rng.IntN(3)*100) // tables are split with few rows left
 	for range 30 {
 		w.change()
 	}
@@ -309,6 +319,7 @@ func testModel(t *testing.T, seed uint64, main *binlog.Table, mapping, unfiltere
 		}
 	}
 	w.mustHold(want)
+	return w
 }
 
 // makeStale puts commands into the unit after which the sink misses rows of a table and holds stale

@@ -24,6 +24,6 @@ func (e *Engine) report() {
 			line.Stringer("about_left", left.Round(time.Second))
 		}
 	}
-	line.Int("tables_left", len(e.waiting)+e.active).Int("chunks_read_again", e.repeated).
+	line.Int("tables_left", len(e.waiting)+len(e.running)).Int("chunks_read_again", e.repeated).
 		Msg("reading tables")
 }

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"maps"
 
 	"rowfall/binlog"
 	"rowfall/transform"
@@ -38,6 +39,21 @@ func (b *rowBuffer) reset() {
 	b.read, b.keys = b.read[:0], b.keys[:0]
 	b.faults, b.rowKeys = nil, nil
 	b.unit.Reset()
+}
+
+// truncate removes all rows but the first n.
+func (b *rowBuffer) truncate(n int) {
+	if n == 0 {
+		b.reset()
+		return
+	}
+	last := b.read[n-1]
+	b.read, b.keys = b.read[:n], b.keys[:last.keyEnd]
+	if b.hasLetters {
+		b.rowKeys = b.rowKeys[:n]
+	}
+	maps.DeleteFunc(b.faults, func(row int, _ rowFault) bool { return row >= n })
+	b.unit.Truncate(last.end)
 }
 
 // size returns the memory of the rows.

@@ -73,7 +73,7 @@ var errScanStopped = errors.New("scan was stopped")
 // are continued. Rows that are added to a list or a stream are read in pages, because a scan that
 // begins again would add them twice.
 func (t *Table) mustScan() bool {
-	return len(t.Schema.Key()) == 0 && t.Job.After == nil && t.repeat == nil && !t.isPaged &&
+	return len(t.Schema.Key()) == 0 && t.Job.After == nil && t.ranges == nil && !t.isPaged &&
 		(t.Job.Compare || !t.Plan.ActsOnLoad())
 }
 

@@ -52,7 +52,7 @@ func TestScanWaitsForTheFence(t *testing.T) {
 	scanned(t, rows, Config{Parallel: 1, ChunkRows: batch}, func(w *world, l *Table) {
 		w.afterQuery = func() { w.server.set(tableL, nil, numberedCells(rows, "new")) }
 		w.step()
-		s := l.task.(*scan)
+		s := l.tasks[0].(*scan)
 		w.allowQuery()
 		for range 20 {
 			w.step()

@@ -53,6 +53,18 @@ func (s *server) rows(table *binlog.Table, n int) map[string][][]byte {
 	return rows
 }
 
+// maximum returns the largest value of the first key column; empty without rows.
+func (s *server) maximum(table *binlog.Table) []byte {
+	largest, k := []byte{}, orderOf(table)[0]
+	for _, cells := range s.rows(table, len(s.log)) {
+		n, _ := strconv.Atoi(string(cells[k]))
+		if m, err := strconv.Atoi(string(largest)); err != nil || n > m {
+			largest = cells[k]
+		}
+	}
+	return largest
+}
+
 // set inserts, updates or deletes a row; after is nil for the latter.
 func (s *server) set(table *binlog.Table, before, after [][]byte) {
 	s.log = append(s.log, event{rowChanged, table, before, after})
@@ -79,9 +91,9 @@ func keyOf(table *binlog.Table, cells [][]byte) string {
 	return strings.Join(key, "\x00")
 }
 
-// compareKeys orders the rows of a table, or a row and a key.
+// compareKeys orders the keys of two rows of a table, or a key and the first columns of a key.
 func compareKeys(table *binlog.Table, a, b [][]byte) int {
-	for i, k := range orderOf(table) {
+	for i, k := range orderOf(table)[:len(b)] {
 		x, y := string(a[i]), string(b[i])
 		if table.Columns[k].Type == binlog.TypeInt {
 			n, _ := strconv.Atoi(x)
@@ -168,6 +180,9 @@ func (r *reader) ReadRows(
 	})
 	if err != nil {
 		return query.ChunkResult{}, err
+	}
+	if request.FindMaximum {
+		result.Maximum = r.w.server.maximum(table)
 	}
 	if result.Rows < request.Limit {
 		if result.Done = request.Until == nil; !result.Done {

@@ -131,7 +131,7 @@ func TestDirtyLocationsAreBounded(t *testing.T) {
 		o.Job.Sweep.Reached = true
 		w.engine.Add(t.Context(), o)
 		w.step()
-		s := o.task.(*sweep)
+		s := o.tasks[0].(*sweep)
 		for id := range 60_000 {
 			w.server.log = append(w.server.log[:0], event{
 				rowChanged, tableO, nil, cellsOf(strconv.Itoa(1+id), "1"),

@@ -30,12 +30,13 @@ type Table struct {
 	// Estimate is the server's estimate of the table's rows.
 	Estimate int64
 
-	// task is what the engine does for the table now; nil if it does nothing.
-	task task
-	// repeat is a chunk that must be read again; nil continues after the last row that was read,
-	// with nextRows as the chunk's limit unless that is 0.
-	repeat   *chunk
-	nextRows int
+	// tasks are what the engine does for the table now. Several tasks are chunks of different
+	// ranges.
+	tasks []task
+	// ranges are the parts of the table that are left to read, in the order of the key. nil means
+	// that no chunk was requested since the job began or was interrupted: then they follow from
+	// Job, see openRanges.
+	ranges []*keyRange
 	// isPaged means that a table without a key is read in pages, because it could not be read by a
 	// scan.
 	isPaged bool
@@ -75,10 +76,12 @@ func (t *Table) Expected() int64 {
 // MarkDirty records a change of the table, so that what a job has read before the change does not
 // overwrite it. Call it for every change of a table whose job is not done.
 func (t *Table) MarkDirty(c *binlog.Change) error {
-	if t.task == nil {
-		return nil
+	for _, task := range t.tasks {
+		if err := task.markDirty(c); err != nil {
+			return err
+		}
 	}
-	return t.task.markDirty(c)
+	return nil
 }
 
 // pause delays the table's next task: by a second at first, then by up to half a minute.
@@ -97,17 +100,17 @@ func (t *Table) Delay(until time.Time) {
 // Interrupt discards what the job has read and not written, because the table's definition or its
 // rows changed without a change of each row. The job continues after the last written row.
 func (t *Table) Interrupt() {
-	if t.task != nil {
-		t.task.base().discarded = true
-	}
 	t.rewind()
 	t.pausedUntil, t.pauses = time.Time{}, 0
 }
 
-// rewind makes the job continue after the last written row, or at the beginning of the output that
-// is swept.
+// rewind discards the tasks in flight, and makes the job continue after the last written rows, or
+// at the beginning of the output that is swept.
 func (t *Table) rewind() {
-	t.repeat, t.nextRows, t.cursor, t.keys.cursor = nil, 0, sweepCursor{}, sweepCursor{}
+	for _, task := range t.tasks {
+		task.base().discarded = true
+	}
+	t.ranges, t.cursor, t.keys.cursor = nil, sweepCursor{}, sweepCursor{}
 }
 
 // Restart begins the table's job anew. A job that reads every row replaces the keys job. The job
@@ -127,11 +130,11 @@ func (t *Table) Restart(job tablestate.Job) {
 
 // WillReadEveryRow reports whether the table has a job that reads every row and has not begun.
 func (t *Table) WillReadEveryRow() bool {
-	return readsEveryRow(&t.Job) && t.task == nil && t.repeat == nil
+	return readsEveryRow(&t.Job) && len(t.tasks) == 0 && t.ranges == nil
 }
 
 // readsEveryRow reports whether a job reads every row, and removes what no row writes.
 func readsEveryRow(job *tablestate.Job) bool {
 	return !job.Done && !job.Skipped && job.Compare && job.After == nil &&
-		job.Sweep != nil && !job.Sweep.Reached
+		job.Ranges == nil && job.Sweep != nil && !job.Sweep.Reached
 }

@@ -43,9 +43,9 @@ func TestThrottle(t *testing.T) {
 			w.step()
 			w.allowQuery()
 		}
-		if o.Job.Rows != 2 || o.task != nil || !throttle.watching.Load() {
+		if o.Job.Rows != 2 || len(o.tasks) > 0 || !throttle.watching.Load() {
 			t.Errorf("%d rows were read before the pause ended, want 2; the task is %v",
-				o.Job.Rows, o.task)
+				o.Job.Rows, o.tasks)
 		}
 		throttle.paused.Store(false)
 		if w.run(); !o.Job.Done || throttle.watching.Load() {

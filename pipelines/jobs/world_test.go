@@ -122,6 +122,9 @@ type world struct {
 	queries          chan struct{}
 	corrupt          func(*binlog.Table) // called before a table is read again
 	faults, restarts int
+	inRanges         int // steps after which a table had several chunks in flight
+	resumedRanges    int // restarts of a job that was stored with several ranges
+	extended         int // steps after which an extended chunk waited for its fence
 	reconciled       int
 	estimate         int64 // of the rows of each table
 	rows, expected   int64 // what was reported last
@@ -129,6 +132,7 @@ type world struct {
 	hasUnlogged      bool  // some rows change without a change in the stream
 	maxSetKeys       int   // of the engine; 0 is the default
 	letters          int   // that were kept
+	splitChunks      int   // of the engine; 0 is the default
 	keepsOtherTypes  bool  // no former definition explains values of other types
 }
 
@@ -180,6 +184,9 @@ func (w *world) start() {
 	if w.maxSetKeys > 0 {
 		w.engine.maxSetKeys = w.maxSetKeys
 	}
+	if w.splitChunks > 0 {
+		w.engine.splitChunks = w.splitChunks
+	}
 	for _, table := range slices.SortedFunc(maps.Keys(w.plans), func(a, b *binlog.Table) int {
 		return strings.Compare(a.Name, b.Name)
 	}) {
@@ -200,6 +207,11 @@ func (w *world) start() {
 // restart ends the run, as a crash does, and begins another one.
 func (w *world) restart() {
 	w.restarts++
+	for _, r := range w.stored {
+		if len(r.Job.Ranges) > 1 {
+			w.resumedRanges++
+		}
+	}
 	w.engine.Close()
 	if _, err := w.sink.Load(w.t.Context()); err != nil {
 		w.t.Fatal(err)
@@ -211,6 +223,16 @@ func (w *world) restart() {
 func (w *world) step() {
 	if err := w.engine.Step(w.t.Context()); err != nil {
 		w.failed(err)
+	}
+	for _, t := range w.engine.running {
+		if len(t.tasks) > 1 {
+			w.inRanges++
+		}
+	}
+	for _, task := range w.engine.pending {
+		if c, ok := task.(*chunk); ok && c.isExtended() {
+			w.extended++
+		}
 	}
 	if len(w.engine.scans) > 0 {
 		synctest.Wait() // the worker of a scan fills a batch meanwhile

@@ -61,8 +61,13 @@ type Job struct {
 	// Cancelled means that the user has ended the job before the table was complete. Keys that the
 	// job has not reached may be stale, until another job reads the table. Skipped is set too.
 	Cancelled bool `json:"cancelled,omitempty"`
-	// After is the key of the last row that was read; nil before the first chunk.
+	// After is the key of the last row that was read; nil before the first chunk. With Ranges, all
+	// rows up to After were read, and maybe others.
 	After [][]byte `json:"after,omitempty"`
+	// Ranges are the parts of the table that are left to read, in the order of the key, if they
+	// are read at the same time. nil means all rows after After. Versions that do not know this
+	// field read all rows after After.
+	Ranges []Range `json:"ranges,omitempty"`
 	// Rows counts the rows read so far.
 	Rows int64 `json:"rows"`
 
@@ -93,6 +98,14 @@ type Job struct {
 	// MissedFrom is a position, as binlog.Position prints it. Changes after it may be missing from
 	// the data until the job is done. It is empty if the job is not needed for that.
 	MissedFrom string `json:"missed_from,omitempty"`
+}
+
+// Range is a part of a table: the rows after a key, up to and including another one. A bound that
+// has only the first columns of a key stands for all rows that begin with these values.
+type Range struct {
+	// After is nil at the beginning of the table, and Until at its end.
+	After [][]byte `json:"after,omitempty"`
+	Until [][]byte `json:"until,omitempty"`
 }
 
 // References are values of columns that referred to rows of a parent that were deleted.
