@@ -251,6 +251,9 @@ func testActsKilled(t *testing.T, d *database) {
 			return r.over() || m.isAt(t, d.end())
 		})
 		if r.over() {
+			if !errors.Is(r.err, errCrash) {
+				t.Fatal(r.err)
+			}
 			r = start(t, c, m, "")
 		}
 	}
