@@ -75,7 +75,8 @@ type Evidence struct {
 	// transaction of a domain, and on MySQL.
 	Previous GTID
 	// Time is the original commit timestamp in microseconds since 1970. On MariaDB, which has none,
-	// it is the time of the transaction's last statement, in whole seconds.
+	// it is the time of the transaction's last statement, in whole seconds; for a part of a
+	// transaction, that of the first statement.
 	Time int64
 	// Length is the transaction's length in bytes as its GTID event states it (MySQL 8.0 and
 	// later).

@@ -43,8 +43,15 @@ func (p *Parser) Last() *binlog.Evidence { return &p.history.last }
 func (p *Parser) FileTime() (file string, begun uint32) { return p.file, p.fileTime }
 
 // Transaction returns the evidence of the transaction whose rows are being yielded, without its
-// end, which is not known yet.
-func (p *Parser) Transaction() binlog.Evidence { return p.evidenceOf(&p.transaction) }
+// end, which is not known yet. On MariaDB its time is that of the first statement, so that the
+// evidence is the same at each of the transaction's rows.
+func (p *Parser) Transaction() binlog.Evidence {
+	e := p.evidenceOf(&p.transaction)
+	if p.mariaDB {
+		e.Time = p.transaction.firstTime
+	}
+	return e
+}
 
 func (p *Parser) evidenceOf(t *transaction) binlog.Evidence {
 	e := binlog.Evidence{
@@ -97,8 +104,11 @@ func (h *history) visibleKind(k binlog.Kind, t *transaction) binlog.Kind {
 // recordTime sets a MariaDB transaction's original time to that of its last statement. A replica
 // logs the statement with the same time, but gives its GTID and XID events times of its own.
 func (p *Parser) recordTime(h header) {
-	if p.mariaDB {
-		p.transaction.original = int64(h.time) * 1e6
+	if t := &p.transaction; p.mariaDB {
+		t.original = int64(h.time) * 1e6
+		if t.firstTime == 0 {
+			t.firstTime = t.original
+		}
 	}
 }
 
@@ -106,7 +116,7 @@ func (p *Parser) recordTime(h header) {
 // before the position includes the transaction's GTID.
 func (p *Parser) recordLast() {
 	last := &p.history.last
-	*last = p.Transaction()
+	*last = p.evidenceOf(&p.transaction)
 	last.End = p.offset
 	if p.mariaDB {
 		last.Previous = p.position.GTID.LastOf(last.GTID.Domain)

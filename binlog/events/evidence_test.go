@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -154,6 +155,33 @@ func TestEvidenceOfMariaDB(t *testing.T) {
 		n++
 	}); err != nil || n != 3 {
 		t.Fatal(n, err)
+	}
+}
+
+// The evidence of a part of a MariaDB transaction is the same at each of its statements, although
+// they have different times.
+func TestEvidenceOfMariaDBPart(t *testing.T) {
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	m.add(mariaGTIDEvent, 0, binary.LittleEndian.AppendUint64(nil, 11), make([]byte, 5))
+	for i := range uint32(3) {
+		m.add(tableMapEvent, 0, mapBody(1, "t"))
+		binary.LittleEndian.PutUint32(m.events[len(m.events)-1], 500+i)
+		m.add(writeRowsEvent, 0, rowsBody(1, 1))
+	}
+	m.add(xidEvent, 0, make([]byte, 8))
+	p := NewParser(Options{GTIDs: true, MariaDB: true, Tables: newOneTable(), SkipChecksum: true})
+	p.Start(binlog.Position{})
+	var times []int64
+	if err := feed(p, m.events, func(ev *binlog.Event) {
+		if ev.Kind == binlog.Changes {
+			times = append(times, p.Transaction().Time)
+		}
+	}); err != nil || !slices.Equal(times, []int64{500e6, 500e6, 500e6}) {
+		t.Errorf("the times of the parts are %v (%v)", times, err)
+	}
+	if last := p.Last(); last.Time != 502e6 {
+		t.Errorf("the time of the whole transaction is %d", last.Time)
 	}
 }
 

@@ -43,6 +43,8 @@ type transaction struct {
 	// original commit timestamp in the GTID event; 0 where the server does not send them.
 	start, length uint64
 	original      int64
+	// firstTime is the time of the first statement of a MariaDB transaction, in microseconds.
+	firstTime int64
 
 	// The GTID, MySQL's (uuid, tag, sequence) or MariaDB's (domain, server, sequence). A sequence
 	// of 0 means that the transaction has no GTID.
