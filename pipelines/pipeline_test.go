@@ -81,6 +81,7 @@ func TestPipeline(t *testing.T) {
 			part{"StopAtError", testStopAtError},
 			part{"RemovalShows", testRemovalShows},
 			part{"KeyTypes", testKeyTypes},
+			part{"NullableUnique", testNullableUnique},
 			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},

@@ -14,7 +14,8 @@ import (
 const usersTable = "shop.users: id int unsigned pk; email varchar(80) u0; " +
 	"name varchar(80) null; age int null; balance decimal(10,2); ratio double; " +
 	"big bigint unsigned null; a varchar(9) u1; b varchar(9) u1;" +
-	" born date null; at time; flags set('x','y'); blob1 blob; small tinyint; first varchar(9)"
+	" born date null; at time; flags set('x','y'); blob1 blob; small tinyint; first varchar(9);" +
+	" phone varchar(20) null u2; area int null u3; local int u3"
 
 // compileUsers compiles an entry for usersTable.
 func compileUsers(t *testing.T, entry string) (*transform.Plan, error) {
@@ -100,6 +101,31 @@ func TestBadMappings(t *testing.T) {
 			`{columns: {exclude: [id]}, write: [{set: x, member: "{name}", shared: true}]}`,
 			"write[0]", "a shared output stores the key of each row beside the data: " +
 				"the column id is excluded",
+		},
+		{
+			"nullable unique key", `{write: [{string: "p:{phone}", value: "{id}"}]}`, "write[0]",
+			`the key "p:{phone}" contains no primary or unique NOT NULL key of shop.users, ` +
+				"and its unique key (phone) allows NULL in several rows; " +
+				"add `when_null: skip` here to omit rows with NULL",
+		},
+		{
+			"nullable unique key: error",
+			`{write: [{string: "p:{phone}", value: "{id}", when_null: error}]}`, "write[0]",
+			"add `when_null: skip` here",
+		},
+		{
+			"half a nullable unique key",
+			`{write: [{string: "p:{local}", value: "{id}", when_null: skip}]}`, "write[0]",
+			"must contain a primary or unique NOT NULL key of shop.users",
+		},
+		{
+			"nullable unique key in lower case",
+			`{write: [{string: "p:{phone|lower}", value: "{id}", when_null: skip}]}`, "write[0]",
+			"a filter makes different keys",
+		},
+		{
+			"nullable key_columns", `{key_columns: [phone]}`, "key_columns",
+			"(phone) contains no primary or unique NOT NULL key of shop.users",
 		},
 		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0]", "(a, b)"},
 		{

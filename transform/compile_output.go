@@ -160,7 +160,9 @@ func (c *compiler) unique(o *output) error {
 			left, right = l, r
 		}
 	}
-	if c.containsKey(columns, true) {
+	// Two rows may have equal values in a unique key with a nullable column if one value is NULL.
+	// With when_null: skip, such rows are not written.
+	if c.containsKey(columns, true) || o.whenNull == NullSkip && c.nullableKey(columns) != nil {
 		return nil
 	}
 	where, what := "key", strconv.Quote(o.key.Source)
@@ -171,7 +173,13 @@ func (c *compiler) unique(o *output) error {
 		}
 		what += " with " + strconv.Quote(o.member.Source)
 	}
-	if c.containsKey(o.locationColumns, true) {
+	if c.nullableKey(columns) != nil {
+		return fmt.Errorf("the %s %s contains no primary or unique NOT NULL key of %s, and its "+
+			"unique key %s allows NULL in several rows; add `when_null: skip` here to omit "+
+			"rows with NULL", where, what, c.table.FullName(),
+			c.columnNames(c.nullableKey(columns)))
+	}
+	if c.containsKey(o.locationColumns, true) || c.nullableKey(o.locationColumns) != nil {
 		if left >= 0 {
 			return fmt.Errorf("in the %s %s the parts {%s} and {%s} have no text between them, "+
 				"so that two rows could have the same one; put a : between them",
