@@ -388,9 +388,8 @@ func (c *compiler) where() error {
 	if c.rule.Where == "" {
 		return nil
 	}
-	// The condition itself does not leave, so that it may use excluded columns, and the values of
-	// masked columns before the mask.
-	p, err := c.expression("where", c.rule.Where, c.view.Unrestricted())
+	// The condition itself does not leave, so that it may use excluded columns.
+	p, err := c.expression("where", c.rule.Where, c.view.ForConditions())
 	if err != nil {
 		return err
 	}
@@ -400,8 +399,6 @@ func (c *compiler) where() error {
 			c.rule.Where, p.Kind())
 	}
 	c.plan.where, c.plan.wherePath = p, c.rule.Path+".where"
-	c.plan.whereIsPrivate = slices.ContainsFunc(p.Columns(), func(k int) bool {
-		return c.view.IsExcluded(k) || c.view.IsMasked(k)
-	})
+	c.plan.whereIsPrivate = slices.ContainsFunc(p.Columns(), c.view.IsExcluded)
 	return nil
 }

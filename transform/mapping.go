@@ -57,8 +57,11 @@ type TableRule struct {
 	OnAlter    OnAlter   `json:"-"`
 	OnError    OnError   `json:"-"`
 	// Where is the expression that a row must satisfy to be written; empty accepts every row.
-	Where   string
-	Columns Columns
+	Where string
+	// WhereSeesMasks is set in the stored mapping if Where may read a masked column, and not set
+	// elsewhere. Earlier versions evaluated such a condition on the values before the mask.
+	WhereSeesMasks bool
+	Columns        Columns
 	// Write holds the outputs; empty means one hash at {table}:{pk...}.
 	Write []Output
 }

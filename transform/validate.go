@@ -155,3 +155,18 @@ func checkColumnOrExpression(name, source string) error {
 	return fmt.Errorf("%s: in %q: %w; a column of this name is written $env[%[2]q]",
 		name, source, err)
 }
+
+// ReadsMasked reports whether the condition of an entry may read a masked column: it contains the
+// name of a column that any entry masks.
+func (m *Mapping) ReadsMasked(r *TableRule) bool {
+	for _, name := range expression.Names(r.Where) {
+		for i := range m.Tables {
+			for masked := range m.Tables[i].Columns.Mask {
+				if binlog.FoldName(masked) == binlog.FoldName(name) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
