@@ -94,6 +94,7 @@ func TestInstances(t *testing.T) {
 		{"ReplaceDemoted", testReplaceDemoted},
 		{"ActsOnReplicas", testActsOnReplicas},
 		{"TimesToLive", testTimesToLive},
+		{"PasswordFile", testPasswordFile},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}
