@@ -82,6 +82,7 @@ func TestPipeline(t *testing.T) {
 			part{"RemovalShows", testRemovalShows},
 			part{"KeyTypes", testKeyTypes},
 			part{"NullableUnique", testNullableUnique},
+			part{"DeadLettersWithTTL", testDeadLettersWithTTL},
 			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},
