@@ -92,6 +92,7 @@ func TestInstances(t *testing.T) {
 		{"Held", testHeld},
 		{"Replace", testReplace},
 		{"ReplaceDemoted", testReplaceDemoted},
+		{"ReplaceState", testReplaceState},
 		{"ActsOnReplicas", testActsOnReplicas},
 		{"TimesToLive", testTimesToLive},
 		{"PasswordFile", testPasswordFile},
