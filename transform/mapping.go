@@ -201,6 +201,8 @@ type Output struct {
 	Snapshot bool
 	// hasWhenNull is set if the pipeline file has the setting, even with its default.
 	hasWhenNull bool
+	// isDefault is set for the output of a table without a write list.
+	isDefault bool
 	// TTL is the time to live of the key, or of Field; 0 means that it does not expire. TTLJitter
 	// is the part by which it is shortened at most. The names in JSON are those that messages
 	// about differences of mappings need.

@@ -156,7 +156,7 @@ func TestLoadChecksFiles(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	for i, want := range []string{
 		":3: source.mysql.tls: load certificate authority: open no-such-ca.pem",
-		`:5: tables."shop.*".write[0]: the template "a:{id" has a {`,
+		`:5: tables."shop.*".write[0].hash: the template "a:{id" has a {`,
 		":8: sink.node.tls: load certificate",
 		":9: sink.node.master_tls: load certificate authority " + path + ": no PEM",
 	} {
