@@ -347,6 +347,18 @@ func TestParseFaults(t *testing.T) {
 			`x.yaml:5: tables."shop.*".write[0].hash: the template "a:{id" has a { without a }`,
 		},
 		{
+			"json_native", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
+				"      - json: a:{id}\n        json_native: true",
+			`x.yaml:8: tables."shop.*".write[0].json_native: needs ` + "`sink: redis`, because a " +
+				"node cannot hold values of modules in its snapshot; remove it, and the " +
+				"document is a string",
+		},
+		{
+			"json_native of another kind", `"shop.*": {}`,
+			`"shop.*": {write: [{hash: "a:{id}", json_native: true}]}`,
+			`x.yaml:5: tables."shop.*".write[0].json_native: is not a key here`,
+		},
+		{
 			"template without a name", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{}{id}"}]}`,
 			`x.yaml:5: tables."shop.*".write[0].hash: the template "a:{}{id}" has braces without a ` +
 				`name`,
