@@ -40,6 +40,7 @@ func TestPipeline(t *testing.T) {
 		{"PastSchema", testPastSchema},
 		{"MissedStatements", testMissedStatements},
 		{"RenameWithSameKeys", testRenameWithSameKeys},
+		{"SwapWithSharedSet", testSwapWithSharedSet},
 		{"BackfillWhere", testBackfillWhere},
 		{"DeadLetters", testDeadLetters},
 		{"Replay", testReplay},

@@ -134,9 +134,8 @@ func readOutput(v value) transform.Output {
 	for _, setting := range slices.Concat(settings, transform.CommonSettings()) {
 		readSetting(s.get(setting.Name), setting, &o)
 	}
-	if native := s.find("json_native"); o.Kind == transform.JSON && native.node != nil {
-		s.known = append(s.known, "json_native")
-		rejectNative(native)
+	if o.Kind == transform.JSON {
+		rejectNative(s.find("json_native"))
 	}
 	s.rejectUnknown()
 	if len(v.doc.faults) > faults {
