@@ -20,7 +20,8 @@ func TestNullableUnique(t *testing.T) {
 		{
 			"CREATE TABLE u (id int PRIMARY KEY, phone varchar(20) UNIQUE, area int, " +
 				"local int NOT NULL, UNIQUE line (area, local), UNIQUE p (phone(3)))",
-			nil, [][]int{{1}, {2, 3}},
+			nil,
+			[][]int{{1}, {2, 3}},
 		},
 		{"ALTER TABLE u MODIFY phone varchar(20) NOT NULL", [][]int{{1}}, [][]int{{2, 3}}},
 		{"ALTER TABLE u MODIFY phone varchar(20)", nil, [][]int{{1}, {2, 3}}},

@@ -91,8 +91,10 @@ func (c *comparison) compareObjects(
 	for _, name := range names {
 		if name == "WhereSeesMasks" {
 			if old[name] == nil && old["Where"] == current["Where"] {
-				c.found = append(c.found, Difference{fieldPath(path, "Where"),
-					"has the condition on values before the mask, as versions did before this one"})
+				c.found = append(c.found, Difference{
+					fieldPath(path, "Where"),
+					"has the condition on values before the mask, as versions did before this one",
+				})
 			}
 			continue
 		}
