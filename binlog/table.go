@@ -44,6 +44,9 @@ type Table struct {
 	Primary []int
 	// Unique holds the other unique keys all of whose columns are NOT NULL.
 	Unique [][]int
+	// NullableUnique holds the unique keys with a nullable column, in the order of SetNullableUnique:
+	// two rows without NULL in such a key differ in it.
+	NullableUnique [][]int
 	// NotFollowed is the reason why the table's rows cannot be followed ("it is a
 	// sequence"); empty for a table that can be followed.
 	NotFollowed string
@@ -87,6 +90,13 @@ func (t *Table) Key() []int {
 	return nil
 }
 
+// SetNullableUnique sets NullableUnique to keys without repetitions, in an order that depends on
+// their columns only: the names of the keys may be unknown.
+func (t *Table) SetNullableUnique(keys [][]int) {
+	slices.SortFunc(keys, slices.Compare)
+	t.NullableUnique = slices.CompactFunc(keys, slices.Equal)
+}
+
 // FoldName returns name with its ASCII letters in lower case. Two texts name the same column if
 // they fold to the same text.
 func FoldName(name string) string {
@@ -127,5 +137,6 @@ func (t *Table) Equal(o *Table) bool {
 	return t.Database == o.Database && t.Name == o.Name &&
 		slices.EqualFunc(t.Columns, o.Columns, sameColumn) &&
 		slices.Equal(t.Primary, o.Primary) &&
-		slices.EqualFunc(t.Unique, o.Unique, slices.Equal)
+		slices.EqualFunc(t.Unique, o.Unique, slices.Equal) &&
+		slices.EqualFunc(t.NullableUnique, o.NullableUnique, slices.Equal)
 }

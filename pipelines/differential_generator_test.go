@@ -35,6 +35,7 @@ tables:
         when_null: skip
       - string: "x:phone:{phone}"
         value: "{id}"
+        when_null: skip
       - sorted_set: "x:scores"
         member: "{id}"
         score: n
@@ -110,7 +111,7 @@ func (g *generator) script() script {
 	for _, name := range []string{"t1", "t2", "{db}_two.t1", "p1"} {
 		g.createTable(name)
 	}
-	g.createMapped("x1", "code INT NOT NULL UNIQUE, grp INT, phone VARCHAR(20) NOT NULL UNIQUE, ")
+	g.createMapped("x1", "code INT NOT NULL UNIQUE, grp INT, phone VARCHAR(20) UNIQUE, ")
 	g.createMapped("x2", "grp INT, ")
 	for len(g.steps) < 160 {
 		g.next()

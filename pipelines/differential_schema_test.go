@@ -44,7 +44,10 @@ func (g *generator) value(c randomColumn) string {
 	case "grp":
 		return []string{"1", "2", "3", "4", "NULL"}[g.IntN(5)]
 	case "phone":
-		return fmt.Sprintf("'%d'", g.IntN(100))
+		if n := g.IntN(100); n > 9 {
+			return fmt.Sprintf("'%d'", n)
+		}
+		return "NULL"
 	}
 	values := randomTypes[c.typ].values
 	return values[g.IntN(len(values))]

@@ -92,8 +92,10 @@ func TestInstances(t *testing.T) {
 		{"Held", testHeld},
 		{"Replace", testReplace},
 		{"ReplaceDemoted", testReplaceDemoted},
+		{"ReplaceState", testReplaceState},
 		{"ActsOnReplicas", testActsOnReplicas},
 		{"TimesToLive", testTimesToLive},
+		{"PasswordFile", testPasswordFile},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}

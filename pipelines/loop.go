@@ -38,8 +38,10 @@ const (
 // the parts of a run: each part has a type of its own. Besides them, the loop holds the transaction
 // that is being read and the unit that is being filled.
 type loop struct {
-	config    *file.Config
-	stats     *stats
+	config *file.Config
+	stats  *stats
+	// warned are the warnings that this run has logged, of the present tables.
+	warned    map[TableWarning]bool
 	log       zerolog.Logger
 	sink      Sink
 	deltas    bool // the sink accepts transform.Delta

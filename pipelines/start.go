@@ -172,7 +172,6 @@ func (l *loop) ready(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(unmapped)) {
 		l.log.Warn().Str("table", name).Str("reason", unmapped[name]).Msg("table is not mapped")
 	}
-	l.logWarnings()
 	if err := l.upgradeDefinitions(ctx); err != nil {
 		return err
 	}

@@ -151,14 +151,36 @@ func (l *loop) effectsOf(
 	return withoutReplaced(effects), unclear, why, nil
 }
 
-// withoutReplaced removes the TableGone effects of tables whose name another table gets in the same
-// RENAME, as in online schema changes: the old keys serve until the new rows are read.
+// withoutReplaced removes the effects that a RENAME of several tables undoes itself. A name that a
+// table gets for a moment, as x in RENAME TABLE a TO x, b TO a, x TO b, has no effect. A name that
+// is gone, and that another table then gets, has no TableGone, as in online schema changes: the old
+// keys serve until the new rows are read.
 func withoutReplaced(effects []ddl.Effect) []ddl.Effect {
-	return slices.DeleteFunc(effects, func(e ddl.Effect) bool {
-		return e.Class == ddl.TableGone && slices.ContainsFunc(effects, func(o ddl.Effect) bool {
-			return o.Class == ddl.TableNew && o.Table == e.Table && o.From != (ddl.TableName{})
+	later := func(i int, class ddl.Class) int {
+		return slices.IndexFunc(effects[i+1:], func(e ddl.Effect) bool {
+			return e.Table == effects[i].Table && e.Class == class &&
+				(class != ddl.TableNew || e.From != (ddl.TableName{}))
 		})
-	})
+	}
+	for i := 0; i < len(effects); {
+		e := &effects[i]
+		if e.Class == ddl.TableNew && e.From != (ddl.TableName{}) {
+			if gone := later(i, ddl.TableGone); gone >= 0 {
+				effects = slices.Delete(effects, i+1+gone, i+2+gone)
+				effects = slices.Delete(effects, i, i+1)
+				continue
+			}
+		}
+		i++
+	}
+	for i := 0; i < len(effects); {
+		if effects[i].Class == ddl.TableGone && later(i, ddl.TableNew) >= 0 {
+			effects = slices.Delete(effects, i, i+1)
+			continue
+		}
+		i++
+	}
+	return effects
 }
 
 // matches reports whether the mapping matches a table.

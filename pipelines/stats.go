@@ -40,6 +40,7 @@ type stats struct {
 	skips    atomic.Pointer[[]PendingSkip]    // see Stats.Skips
 	removing atomic.Pointer[holds.Hold]       // the removal of keys that the stream waits for
 	cascades atomic.Pointer[[]string]         // see Stats.IgnoredCascades
+	warnings atomic.Pointer[[]TableWarning]   // see Stats.Warnings
 }
 
 // Stats is what a pipeline has done since New, and its present state.
@@ -92,6 +93,8 @@ type Stats struct {
 	// IgnoredCascades lists the tables with `cascades: ignore` and foreign keys whose cascades the
 	// server does not log, sorted by name: their rows may differ from MySQL's.
 	IgnoredCascades []string
+	// Warnings lists what is most likely a mistake in the mapping of the present tables.
+	Warnings []TableWarning
 	// Replacement is set while a replacement of the data is built. Then Phase and all counters of
 	// tables and rows are those of the replacement.
 	Replacement *ReplacementProgress
@@ -142,6 +145,9 @@ func (p *Pipeline) Stats() Stats {
 	}
 	if list := m.cascades.Load(); list != nil {
 		s.IgnoredCascades = *list
+	}
+	if list := m.warnings.Load(); list != nil {
+		s.Warnings = *list
 	}
 	s.Replacement = m.replacementOf(&s)
 	return s

@@ -42,6 +42,7 @@ func (c *Commands) Info(dst []byte) []byte {
 			dst = appendUnmapped(dst, name, s.Unmapped)
 			dst = appendFaults(dst, name, s.Quarantined)
 			dst = appendCascades(dst, name, s.IgnoredCascades)
+			dst = appendWarnings(dst, name, s.Warnings)
 			dst = appendJobLines(dst, name, s.Jobs)
 			dst = appendSkips(dst, name, s.Skips)
 		}
@@ -132,6 +133,16 @@ func appendCascades(dst []byte, pipeline string, tables []string) []byte {
 		dst = fmt.Appendf(dst, "\r\nrowfall_%s_cascades%d:", pipeline, i)
 		fields := appendValue(nil, "table", t)
 		fields = appendValue(fields, "reason", "foreign-key cascades are ignored")
+		dst = append(dst, fields[1:]...)
+	}
+	return dst
+}
+
+// appendWarnings appends a line for each warning about the mapping of a table.
+func appendWarnings(dst []byte, pipeline string, warnings []TableWarning) []byte {
+	for i, w := range warnings[:min(len(warnings), mostLines)] {
+		dst = fmt.Appendf(dst, "\r\nrowfall_%s_warning%d:", pipeline, i)
+		fields := appendValue(appendValue(nil, "table", w.Table), "warning", w.Warning)
 		dst = append(dst, fields[1:]...)
 	}
 	return dst

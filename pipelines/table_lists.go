@@ -28,6 +28,7 @@ type rebuildingList struct {
 func (l *loop) tablesChanged() {
 	l.removeUnmappedFromGaps()
 	l.stats.recordTables(l.tables)
+	l.recordWarnings()
 	var rebuilding, quarantined []string
 	for _, name := range l.tables.names() {
 		switch t := l.tables.all[name]; {

@@ -24,6 +24,7 @@ func TestStoredTable(t *testing.T) {
 	now := func() *binlog.Table {
 		return &binlog.Table{
 			Database: "shop", Name: "t", Primary: []int{0}, Unique: [][]int{},
+			NullableUnique: [][]int{{1}},
 			Columns: []binlog.Column{
 				{Name: "id", SQLType: "int", Type: binlog.TypeInt},
 				{
@@ -38,7 +39,7 @@ func TestStoredTable(t *testing.T) {
 		"an older one's": strings.NewReplacer(`,"Decimals":0`, ``, `"Charset":"utf8mb4",`, ``,
 			`,"NotFollowed":""`, ``),
 		"a newer one's": strings.NewReplacer(`{"Name"`, `{"Collation":"utf8mb4_bin","Name"`,
-			`"Primary"`, `"Engine":"InnoDB","Primary"`),
+			`"Primary"`, `"Engine":"InnoDB","NullableUnique":[[1]],"Primary"`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}})
@@ -54,14 +55,18 @@ func TestStoredTable(t *testing.T) {
 				t.Errorf("it looks changed: %s; %+v", m.storedJSON, m.Job)
 			}
 			for what, change := range map[string]func(*binlog.Table){
-				"type":     func(t *binlog.Table) { t.Columns[0].SQLType = "bigint" },
-				"nullable": func(t *binlog.Table) { t.Columns[1].Nullable = false },
-				"members":  func(t *binlog.Table) { t.Columns[1].Values = []string{"a", "b"} },
-				"column":   func(t *binlog.Table) { t.Columns = append(t.Columns, t.Columns[1]) },
-				"key":      func(t *binlog.Table) { t.Primary = []int{1} },
-				"no key":   func(t *binlog.Table) { t.Primary = nil },
-				"unique":   func(t *binlog.Table) { t.Unique = [][]int{{0}} },
+				"type":                   func(t *binlog.Table) { t.Columns[0].SQLType = "bigint" },
+				"nullable":               func(t *binlog.Table) { t.Columns[1].Nullable = false },
+				"members":                func(t *binlog.Table) { t.Columns[1].Values = []string{"a", "b"} },
+				"column":                 func(t *binlog.Table) { t.Columns = append(t.Columns, t.Columns[1]) },
+				"key":                    func(t *binlog.Table) { t.Primary = []int{1} },
+				"no key":                 func(t *binlog.Table) { t.Primary = nil },
+				"unique":                 func(t *binlog.Table) { t.Unique = [][]int{{0}} },
+				"no nullable unique key": func(t *binlog.Table) { t.NullableUnique = nil },
 			} {
+				if name != "a newer one's" && what == "no nullable unique key" {
+					continue // it does not have the field
+				}
 				changed := now()
 				change(changed)
 				if m.hasSchema(changed) {

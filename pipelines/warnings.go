@@ -1,11 +1,28 @@
 package pipelines
 
-// logWarnings logs what is most likely a mistake in the mapping of the tables, although the mapping
-// fits them. It is called when a pipeline starts.
-func (l *loop) logWarnings() {
+// TableWarning is what is most likely a mistake in the mapping of a table, although the mapping
+// fits the table.
+type TableWarning struct {
+	Table string `json:"table"`
+	// Warning begins with the place in the pipeline file.
+	Warning string `json:"warning"`
+}
+
+// recordWarnings records the warnings of all tables for status, and logs those that are new in this
+// run: all of them at the start, and later those of tables that were created or altered.
+func (l *loop) recordWarnings() {
+	var list []TableWarning
+	current := make(map[TableWarning]bool)
 	for _, plan := range l.tables.plans() {
 		for _, w := range plan.Warnings() {
-			l.log.Warn().Str("table", plan.Table().FullName()).Msg(l.config.Locate(w).Error())
+			warning := TableWarning{plan.Table().FullName(), l.config.Locate(w).Error()}
+			if !l.warned[warning] {
+				l.log.Warn().Str("table", warning.Table).Msg(warning.Warning)
+			}
+			current[warning] = true
+			list = append(list, warning)
 		}
 	}
+	l.warned = current
+	l.stats.warnings.Store(&list)
 }

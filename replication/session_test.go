@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,6 +151,47 @@ func TestAuthentication(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// A node reads the password for its upstream for each link, so that it may change. CONFIG SET
+// overrides the password of the configuration.
+func TestPasswordOfUpstreamIsRead(t *testing.T) {
+	c := config(t)
+	c.Password = "second"
+	n, _ := start(t, c)
+	n.SetComplete(true)
+	var links atomic.Int64
+	rc := config(t)
+	rc.ReplicaOf, rc.MasterPassword = n.Addr(), "first"
+	rc.ReadMasterPassword = func() (string, error) {
+		switch links.Add(1) {
+		case 1:
+			return "first", nil
+		case 2:
+			return "", errors.New("read ${file:/run/secrets/node}: no such file")
+		}
+		return "second", nil
+	}
+	rep, _ := start(t, rc)
+	online(t, rep)
+	if links.Load() != 3 {
+		t.Errorf("the password was read for %d links", links.Load())
+	}
+
+	rc = config(t)
+	rc.ReplicaOf, rc.MasterPassword = n.Addr(), "first"
+	rc.ReadMasterPassword = func() (string, error) {
+		return "", errors.New("read ${file:/run/secrets/node}: no such file")
+	}
+	rep, _ = start(t, rc)
+	eventually(t, "the error names the file", func() bool {
+		return strings.Contains(rep.Status().Upstream.Err, "${file:/run/secrets/node}")
+	})
+	set := client(t, rep.Addr()).Do(t.Context(), "CONFIG", "SET", "masterauth", "second")
+	if set.Err() != nil {
+		t.Fatal(set.Err())
+	}
+	online(t, rep)
 }
 
 // The replies of a pipeline come in order, also when a later command is not RESP.

@@ -14,7 +14,8 @@ import (
 const usersTable = "shop.users: id int unsigned pk; email varchar(80) u0; " +
 	"name varchar(80) null; age int null; balance decimal(10,2); ratio double; " +
 	"big bigint unsigned null; a varchar(9) u1; b varchar(9) u1;" +
-	" born date null; at time; flags set('x','y'); blob1 blob; small tinyint; first varchar(9)"
+	" born date null; at time; flags set('x','y'); blob1 blob; small tinyint; first varchar(9);" +
+	" phone varchar(20) null u2; area int null u3; local int u3"
 
 // compileUsers compiles an entry for usersTable.
 func compileUsers(t *testing.T, entry string) (*transform.Plan, error) {
@@ -27,16 +28,16 @@ func compileUsers(t *testing.T, entry string) (*transform.Plan, error) {
 func TestBadMappings(t *testing.T) {
 	for _, c := range []struct{ name, mapping, path, message string }{
 		{
-			"unknown column in a key", `{write: [{hash: "u:{idd}"}]}`, "write[0]",
+			"unknown column in a key", `{write: [{hash: "u:{idd}"}]}`, "write[0].hash",
 			`no column "idd" for the template "u:{idd}"; did you mean "id"?`,
 		},
-		{"unknown filter", `{write: [{hash: "u:{id|hexx}"}]}`, "write[0]", `did you mean "hex"?`},
+		{"unknown filter", `{write: [{hash: "u:{id|hexx}"}]}`, "write[0].hash", `did you mean "hex"?`},
 		{
-			"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0]",
+			"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0].hash",
 			"takes no filter",
 		},
-		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without a }"},
-		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without a {"},
+		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0].hash", "{ without a }"},
+		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0].hash", "} without a {"},
 		{
 			"two expiries", `{write: [{hash: "u:{id}", ttl: 1d, expire_at: born}]}`, "write[0]",
 			"ttl and expire_at exclude each other; remove one of them",
@@ -46,24 +47,24 @@ func TestBadMappings(t *testing.T) {
 			"ttl_jitter needs a ttl, which it shortens; add ttl, or remove ttl_jitter",
 		},
 		{
-			"expire_at is no time", `{write: [{hash: "u:{id}", expire_at: email}]}`, "write[0]",
+			"expire_at is no time", `{write: [{hash: "u:{id}", expire_at: email}]}`, "write[0].expire_at",
 			`expire_at needs a time: a date, or a number of seconds since 1970; "email" is text`,
 		},
 		{
-			"expire_at is TIME", `{write: [{hash: "u:{id}", expire_at: at}]}`, "write[0]",
+			"expire_at is TIME", `{write: [{hash: "u:{id}", expire_at: at}]}`, "write[0].expire_at",
 			`"at" is a time`,
 		},
 		{
-			"expire_at is unknown", `{write: [{hash: "u:{id}", expire_at: borne}]}`, "write[0]",
-			`expire_at: in "borne": shop.users has no column "borne"; did you mean "born"?`,
+			"expire_at is unknown", `{write: [{hash: "u:{id}", expire_at: borne}]}`, "write[0].expire_at",
+			`in "borne": shop.users has no column "borne"; did you mean "born"?`,
 		},
 		{
 			"expire_at is excluded",
-			`{columns: {exclude: [born]}, write: [{hash: "u:{id}", expire_at: born}]}`, "write[0]",
+			`{columns: {exclude: [born]}, write: [{hash: "u:{id}", expire_at: born}]}`, "write[0].expire_at",
 			"the column born is excluded and must not be published",
 		},
 		{
-			"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0]",
+			"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0].hash",
 			`must contain a primary or unique NOT NULL key of shop.users, ` +
 				`so that each row has its own: (id) and (email) and (a, b); add it to the key, ` +
 				`or let the row be a field`,
@@ -101,25 +102,50 @@ func TestBadMappings(t *testing.T) {
 			"write[0]", "a shared output stores the key of each row beside the data: " +
 				"the column id is excluded",
 		},
-		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0]", "(a, b)"},
 		{
-			"parts run together", `{write: [{hash: "u:{a}{b}"}]}`, "write[0]",
-			"the parts {a} and {b} have no text between them",
+			"nullable unique key", `{write: [{string: "p:{phone}", value: "{id}"}]}`, "write[0].string",
+			`the key "p:{phone}" contains no primary or unique NOT NULL key of shop.users, ` +
+				"and its unique key (phone) allows NULL in several rows; " +
+				"add `when_null: skip` here to omit rows with NULL",
 		},
 		{
-			"parts run together by a dash", `{write: [{hash: "u:{a}-{b}"}]}`, "write[0]",
-			"put a : between them",
+			"nullable unique key: error",
+			`{write: [{string: "p:{phone}", value: "{id}", when_null: error}]}`, "write[0].string",
+			"add `when_null: skip` here",
 		},
 		{
-			"lower loses uniqueness", `{write: [{hash: "u:{email|lower}"}]}`, "write[0]",
+			"half a nullable unique key",
+			`{write: [{string: "p:{local}", value: "{id}", when_null: skip}]}`, "write[0].string",
+			"must contain a primary or unique NOT NULL key of shop.users",
+		},
+		{
+			"nullable unique key in lower case",
+			`{write: [{string: "p:{phone|lower}", value: "{id}", when_null: skip}]}`, "write[0].string",
 			"a filter makes different keys",
 		},
 		{
-			"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0]",
+			"nullable key_columns", `{key_columns: [phone]}`, "key_columns",
+			"(phone) contains no primary or unique NOT NULL key of shop.users",
+		},
+		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0].hash", "(a, b)"},
+		{
+			"parts run together", `{write: [{hash: "u:{a}{b}"}]}`, "write[0].hash",
+			"the parts {a} and {b} have no text between them",
+		},
+		{
+			"parts run together by a dash", `{write: [{hash: "u:{a}-{b}"}]}`, "write[0].hash",
+			"put a : between them",
+		},
+		{
+			"lower loses uniqueness", `{write: [{hash: "u:{email|lower}"}]}`, "write[0].hash",
+			"a filter makes different keys",
+		},
+		{
+			"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0].hash",
 			"is reserved for Rowfall",
 		},
 		{
-			"uuid of text", `{write: [{hash: "u:{email|uuid}"}]}`, "write[0]",
+			"uuid of text", `{write: [{hash: "u:{email|uuid}"}]}`, "write[0].hash",
 			"takes 16 bytes of BINARY",
 		},
 		{"no kind", `{write: [{member: "{id}"}]}`, "write[0]", "names no kind"},
@@ -138,11 +164,11 @@ func TestBadMappings(t *testing.T) {
 			"value belongs to a hash with a field",
 		},
 		{
-			"score of text", `{write: [{sorted_set: x, member: "{id}", score: email}]}`, "write[0]",
+			"score of text", `{write: [{sorted_set: x, member: "{id}", score: email}]}`, "write[0].score",
 			"a score needs a number or a date",
 		},
 		{
-			"score of a time", `{write: [{sorted_set: x, member: "{id}", score: at}]}`, "write[0]",
+			"score of a time", `{write: [{sorted_set: x, member: "{id}", score: at}]}`, "write[0].score",
 			"a score needs a number or a date",
 		},
 		{"exclude", `{columns: {exclude: [emial]}}`, "columns.exclude", `did you mean "email"?`},
@@ -166,7 +192,7 @@ func TestBadMappings(t *testing.T) {
 		},
 		{
 			"excluded in a key", `{columns: {exclude: [email]}, write: [{hash: "u:{email}"}]}`,
-			"write[0]", "is excluded and must not be published",
+			"write[0].hash", "is excluded and must not be published",
 		},
 		{
 			"excluded in add", `{columns: {exclude: [email], add: {x: upper(email)}}}`,
@@ -175,7 +201,7 @@ func TestBadMappings(t *testing.T) {
 		{
 			"excluded score",
 			`{columns: {exclude: [small]}, write: [{sorted_set: x, member: "{id}", score: small}]}`,
-			"write[0]", "is excluded and must not be published",
+			"write[0].score", "is excluded and must not be published",
 		},
 		{"key_columns unknown", `{key_columns: [idd]}`, "key_columns", `did you mean "id"?`},
 		{
@@ -204,7 +230,7 @@ func TestBadMappings(t *testing.T) {
 		},
 		{
 			"long template", `{write: [{hash: "u:{id}` + strings.Repeat("x", 1024) + `"}]}`,
-			"write[0]", "is longer than 1024 bytes",
+			"write[0].hash", "is longer than 1024 bytes",
 		},
 		{
 			"mask of no column", `{columns: {mask: {emial: redact}}}`, "columns.mask.emial",
@@ -222,7 +248,7 @@ func TestBadMappings(t *testing.T) {
 			"masked score",
 			`{columns: {mask: {small: sha256}}, ` +
 				`write: [{sorted_set: x, member: "{id}", score: small}]}`,
-			"write[0]", "a score needs a number or a date",
+			"write[0].score", "a score needs a number or a date",
 		},
 		{
 			"masked number", `{columns: {mask: {small: sha256}, add: {x: small + 1}}}`,
@@ -325,11 +351,11 @@ func TestValidate(t *testing.T) {
 			`{set: s}, {string: "x:{id|hexx}", value: "}"}]}`, []string{
 			`tables."shop.t".where: in "a = 1": this is SQL`,
 			`tables."shop.t".columns.add.x: in "b AND c": this is SQL`,
-			`tables."shop.t".write[0]: the template "u:{id" has a { without a }`,
+			`tables."shop.t".write[0].hash: the template "u:{id" has a { without a }`,
 			`tables."shop.t".write[1]: a set output needs member`,
-			`tables."shop.t".write[2]: the template "x:{id|hexx}" has no filter "hexx"; ` +
+			`tables."shop.t".write[2].string: the template "x:{id|hexx}" has no filter "hexx"; ` +
 				`did you mean "hex"?`,
-			`tables."shop.t".write[2]: the template "}" has a } without a {`,
+			`tables."shop.t".write[2].value: the template "}" has a } without a {`,
 		}},
 		{`{a: {}, b: {}}`, []string{`"a" names no table`, `"b" names no table`}},
 		{

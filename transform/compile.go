@@ -146,16 +146,20 @@ func (c *compiler) key() error {
 // containsKey reports whether the columns contain all columns of a primary or unique NOT NULL key
 // of the table, or, if declared is set, of the plan's key.
 func (c *compiler) containsKey(columns []int, declared bool) bool {
-	has := func(key []int) bool {
-		for _, k := range key {
-			if !slices.Contains(columns, k) {
-				return false
-			}
-		}
-		return len(key) > 0
-	}
+	has := func(key []int) bool { return len(key) > 0 && containsAll(columns, key) }
 	return declared && has(c.plan.key) ||
 		has(c.table.Primary) || slices.ContainsFunc(c.table.Unique, has)
+}
+
+// nullableKey returns a unique key with a nullable column all of whose columns are among columns, or
+// nil.
+func (c *compiler) nullableKey(columns []int) []int {
+	for _, key := range c.table.NullableUnique {
+		if containsAll(columns, key) {
+			return key
+		}
+	}
+	return nil
 }
 
 // keyNames lists the keys of the table, for messages.
@@ -169,13 +173,18 @@ func (c *compiler) keyNames() string {
 	}
 	var out []string
 	for _, k := range keys {
-		var names []string
-		for _, i := range k {
-			names = append(names, c.table.Columns[i].Name)
-		}
-		out = append(out, "("+strings.Join(names, ", ")+")")
+		out = append(out, c.columnNames(k))
 	}
 	return strings.Join(out, " and ")
+}
+
+// columnNames lists columns, for messages.
+func (c *compiler) columnNames(columns []int) string {
+	names := make([]string, len(columns))
+	for i, k := range columns {
+		names[i] = c.table.Columns[k].Name
+	}
+	return "(" + strings.Join(names, ", ") + ")"
 }
 
 // exclusions withholds columns from c.view. An entry for one table must name columns that the table
@@ -379,9 +388,8 @@ func (c *compiler) where() error {
 	if c.rule.Where == "" {
 		return nil
 	}
-	// The condition itself does not leave, so that it may use excluded columns, and the values of
-	// masked columns before the mask.
-	p, err := c.expression("where", c.rule.Where, c.view.Unrestricted())
+	// The condition itself does not leave, so that it may use excluded columns.
+	p, err := c.expression("where", c.rule.Where, c.view.ForConditions())
 	if err != nil {
 		return err
 	}
@@ -391,8 +399,6 @@ func (c *compiler) where() error {
 			c.rule.Where, p.Kind())
 	}
 	c.plan.where, c.plan.wherePath = p, c.rule.Path+".where"
-	c.plan.whereIsPrivate = slices.ContainsFunc(p.Columns(), func(k int) bool {
-		return c.view.IsExcluded(k) || c.view.IsMasked(k)
-	})
+	c.plan.whereIsPrivate = slices.ContainsFunc(p.Columns(), c.view.IsExcluded)
 	return nil
 }

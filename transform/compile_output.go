@@ -17,27 +17,31 @@ const defaultKey = "{table}:{pk...}"
 func (c *compiler) outputs() error {
 	write := c.rule.Write
 	if len(write) == 0 {
-		write = []Output{{Kind: Hash, Key: defaultKey, Path: c.rule.Path, Line: c.rule.Line}}
+		write = []Output{{
+			Kind: Hash, Key: defaultKey, Path: c.rule.Path, Line: c.rule.Line, isDefault: true,
+		}}
 	}
 	var faults []error
 	for i := range write {
-		o, err := c.output(&write[i])
+		w := write[i]
+		c.place(&w, i)
+		o, err := c.output(&w)
 		if err != nil {
 			for _, fault := range splitErrors(err) {
-				faults = append(faults, c.outputFault(&write[i], i, fault))
+				faults = append(faults, outputFault(&w, fault))
 			}
 			continue
 		}
-		c.warnOfNulls(&write[i], i, &o)
+		c.warnOfNulls(&w, &o)
 		c.plan.outputs = append(c.plan.outputs, o)
 		c.plan.acts = c.plan.acts || o.emitter != nil
 	}
 	return errors.Join(faults...)
 }
 
-// warnOfNulls records a warning if a column of the i-th output's key, member or score may be NULL,
+// warnOfNulls records a warning if a column of an output's key, member or score may be NULL,
 // and the file does not decide what happens then. The first such row would come much later.
-func (c *compiler) warnOfNulls(w *Output, i int, o *output) {
+func (c *compiler) warnOfNulls(w *Output, o *output) {
 	if w.WhenNull != NullError || w.hasWhenNull {
 		return
 	}
@@ -54,42 +58,38 @@ func (c *compiler) warnOfNulls(w *Output, i int, o *output) {
 	if len(names) == 0 {
 		return
 	}
-	path, line := c.outputPlace(w, i)
 	c.plan.warnings = append(c.plan.warnings, &MappingError{
-		Path: path, Line: line, Message: fmt.Sprintf("%s of %s may be NULL, and %s needs a value: "+
+		Path: w.Path, Line: w.Line, Message: fmt.Sprintf("%s of %s may be NULL, and %s needs a value: "+
 			"a row without it is an error of the table (on_error); add `when_null: skip` here to "+
 			"omit such rows, or `when_null: error` to confirm the default",
 			strings.Join(names, ", "), c.table.FullName(), what),
 	})
 }
 
-// outputPlace returns the path and the line of the i-th output of the entry.
-func (c *compiler) outputPlace(w *Output, i int) (path string, line int) {
-	path, line = w.Path, w.Line
-	if path == "" {
-		path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
+// place sets the path and the line of the i-th output of the entry, unless they are known.
+func (c *compiler) place(w *Output, i int) {
+	if w.Path == "" {
+		w.Path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
 	}
-	if line == 0 {
-		line = c.rule.Line
+	if w.Line == 0 {
+		w.Line = c.rule.Line
 	}
-	return path, line
 }
 
-// outputFault returns err as a *MappingError at the i-th output of the entry, unless err is a
+// outputFault returns err as a *MappingError at an output of the entry, unless err is a
 // *MappingError already.
-func (c *compiler) outputFault(w *Output, i int, err error) error {
+func outputFault(w *Output, err error) error {
 	if errors.As(err, new(*MappingError)) {
 		return err
 	}
-	path, line := c.outputPlace(w, i)
-	return &MappingError{Path: path, Line: line, Message: err.Error()}
+	return &MappingError{Path: settingPath(w.Path, err), Line: w.Line, Message: err.Error()}
 }
 
 // output compiles one entry of the write list.
 func (c *compiler) output(w *Output) (output, error) {
 	o := output{
 		kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull, view: c.view,
-		snapshot: w.Snapshot,
+		snapshot: w.Snapshot, keySetting: w.keySetting(), memberSetting: w.memberSetting(),
 	}
 	kind := w.Kind.row()
 	if kind == nil {
@@ -99,7 +99,7 @@ func (c *compiler) output(w *Output) (output, error) {
 		return o, err
 	}
 	var err error
-	if o.key, err = c.template(w.Key); err != nil {
+	if o.key, err = c.template(w.keySetting(), w.Key); err != nil {
 		return o, err
 	}
 	if err := kind.compile(c, w, &o); err != nil {
@@ -122,14 +122,18 @@ func (c *compiler) output(w *Output) (output, error) {
 	if o.key.StartsWith(reservedPrefix) {
 		o.checkReserved = true
 		if strings.HasPrefix(o.key.Prefix(), reservedPrefix) {
-			return o, fmt.Errorf("the key %q begins with %s, which is reserved for Rowfall; "+
-				"choose another prefix", w.Key, reservedPrefix)
+			return o, inSetting(o.keySetting, fmt.Errorf("the key %q begins with %s, "+
+				"which is reserved for Rowfall; choose another prefix", w.Key, reservedPrefix))
 		}
 	}
 	if o.emitter != nil || o.row != nil {
 		return o, nil // what it writes belongs to no row, or to any number of rows
 	}
-	return o, c.unique(&o)
+	err = c.unique(&o)
+	if o.member == nil {
+		err = inSetting(o.keySetting, err)
+	}
+	return o, err
 }
 
 // sharedOutputs returns the number of shared outputs that were compiled.
@@ -143,10 +147,11 @@ func (c *compiler) sharedOutputs() int {
 	return n
 }
 
-// template compiles the template of a key, field or member.
-func (c *compiler) template(source string) (*template.Template, error) {
+// template compiles the template of a key, field or member, which is a setting of the file.
+func (c *compiler) template(setting, source string) (*template.Template, error) {
 	scope := template.Scope{Columns: c.view, Key: c.plan.key}
-	return scope.Parse(source)
+	t, err := scope.Parse(source)
+	return t, inSetting(setting, err)
 }
 
 // unique checks that no two rows of the table can have the same location: the texts of key and
@@ -160,7 +165,9 @@ func (c *compiler) unique(o *output) error {
 			left, right = l, r
 		}
 	}
-	if c.containsKey(columns, true) {
+	// Two rows may have equal values in a unique key with a nullable column if one value is NULL.
+	// With when_null: skip, such rows are not written.
+	if c.containsKey(columns, true) || o.whenNull == NullSkip && c.nullableKey(columns) != nil {
 		return nil
 	}
 	where, what := "key", strconv.Quote(o.key.Source)
@@ -171,7 +178,13 @@ func (c *compiler) unique(o *output) error {
 		}
 		what += " with " + strconv.Quote(o.member.Source)
 	}
-	if c.containsKey(o.locationColumns, true) {
+	if c.nullableKey(columns) != nil {
+		return fmt.Errorf("the %s %s contains no primary or unique NOT NULL key of %s, and its "+
+			"unique key %s allows NULL in several rows; add `when_null: skip` here to omit "+
+			"rows with NULL", where, what, c.table.FullName(),
+			c.columnNames(c.nullableKey(columns)))
+	}
+	if c.containsKey(o.locationColumns, true) || c.nullableKey(o.locationColumns) != nil {
 		if left >= 0 {
 			return fmt.Errorf("in the %s %s the parts {%s} and {%s} have no text between them, "+
 				"so that two rows could have the same one; put a : between them",

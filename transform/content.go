@@ -12,13 +12,16 @@ import (
 type content struct {
 	fields *fields
 	value  *template.Template // nil means the row as JSON
+	// setting is the name of the setting that has the template.
+	setting string
 	// columns are the columns that the content depends on, ascending.
 	columns []int
 }
 
-// content compiles the content of an output. "" is the row as JSON.
-func (c *compiler) content(source string) (content, error) {
-	out := content{fields: c.plan.fields}
+// content compiles the content of an output, which is a setting of the file. The source "" is the
+// row as JSON.
+func (c *compiler) content(setting, source string) (content, error) {
+	out := content{fields: c.plan.fields, setting: setting}
 	if source == "" {
 		out.columns = sortColumns(c.plan.fields.sources())
 		return out, nil
@@ -26,7 +29,7 @@ func (c *compiler) content(source string) (content, error) {
 	scope := template.Scope{Columns: c.view, Key: c.plan.key, Value: true}
 	var err error
 	if out.value, err = scope.Parse(source); err != nil {
-		return out, err
+		return out, inSetting(setting, err)
 	}
 	out.columns = sortColumns(out.value.Columns(nil))
 	return out, nil
@@ -60,8 +63,8 @@ func (c *content) appendBulk(u *Commands, s *scratch, r *binlog.Row) (err error)
 	} else {
 		u.Bytes, err = c.value.Append(u.Bytes, r)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = u.finishBulk(start, digits)
 	}
-	return u.finishBulk(start, digits)
+	return inSetting(c.setting, err)
 }

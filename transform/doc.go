@@ -66,8 +66,8 @@
 // # Decisions
 //
 //   - include chooses fields only: keys and expressions may use a column that is not included.
-//     exclude and mask are for privacy: only where may use an excluded column, and sees the values
-//     of a masked column before the mask. Messages show neither. package columns is the one place
+//     exclude and mask are for privacy: only where may use an excluded column, and where sees the
+//     masked values like every expression. Messages show neither. package columns is the one place
 //     where values are read that may leave.
 //
 //   - Of several masks of a column the strongest applies: redact, sha256, truncate, and the shorter

@@ -1,6 +1,9 @@
 package transform
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // MappingError is a fault of the mapping. Faults are found when the mapping is validated or
 // compiled, before any row is transformed.
@@ -76,4 +79,31 @@ func (e *RowError) Error() string {
 		s += ", column " + e.Column
 	}
 	return s + ": " + e.Reason + " (" + e.Output + ")"
+}
+
+// settingError is a fault of one setting of an output. Its text is that of the fault alone; the
+// name becomes a part of the fault's YAML path.
+type settingError struct {
+	name string // such as member; empty for an output that the file does not have
+	err  error
+}
+
+func (e *settingError) Error() string { return e.err.Error() }
+func (e *settingError) Unwrap() error { return e.err }
+
+// inSetting returns err as a fault of a setting. It returns nil for nil.
+func inSetting(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &settingError{name, err}
+}
+
+// settingPath returns the path of the setting of the output at path that err is a fault of; path
+// itself if err concerns several settings or none.
+func settingPath(path string, err error) string {
+	if e := new(settingError); errors.As(err, &e) && e.name != "" {
+		return path + "." + e.name
+	}
+	return path
 }

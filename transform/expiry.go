@@ -135,12 +135,12 @@ func (c *compiler) expiry(w *Output, o *output) error {
 		return nil
 	}
 	var err error
-	if x.at, err = c.columnOrExpression("expire_at", w.ExpireAt); err != nil {
+	if x.at, err = c.columnOrExpression(w, "expire_at", w.ExpireAt); err != nil {
 		return err
 	}
 	if !x.at.Scores() {
-		return fmt.Errorf("expire_at needs a time: a date, or a number of seconds since 1970; "+
-			"%q is %s", w.ExpireAt, x.at.Kind())
+		return inSetting("expire_at", fmt.Errorf("expire_at needs a time: a date, or a number of "+
+			"seconds since 1970; %q is %s", w.ExpireAt, x.at.Kind()))
 	}
 	return nil
 }
@@ -160,11 +160,12 @@ func (x *expiry) of(s *scratch, r *binlog.Row, at location) (Expiry, error) {
 	case errors.Is(err, expression.ErrNoScore), err == nil && null:
 		return Expiry{Rule: NeverExpires}, nil
 	case err != nil:
-		return Expiry{}, err
+		return Expiry{}, inSetting("expire_at", err)
 	}
 	seconds, err := strconv.ParseFloat(string(text), 64)
 	if err != nil {
-		return Expiry{}, fmt.Errorf("expire_at is %.40q, which is no number of seconds", text)
+		return Expiry{}, inSetting("expire_at",
+			fmt.Errorf("expire_at is %.40q, which is no number of seconds", text))
 	}
 	// Redis takes any time up to 1970 as past. 0 would mean that there is no expiry.
 	ms := min(max(math.Round(seconds*1000), 1), maxExpiry)

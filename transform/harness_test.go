@@ -40,7 +40,8 @@ var sqlTypes = map[string]binlog.Type{
 }
 
 // parseTable parses "shop.users: id int unsigned pk; name varchar(80) null". The words after a type
-// are unsigned, null, invisible, pk, and uN for a column of unique key N.
+// are unsigned, null, invisible, pk, and uN for a column of unique key N, which counts as one with
+// NULLs if a column is null.
 func parseTable(t testing.TB, text string) *binlog.Table {
 	t.Helper()
 	full, columns, ok := strings.Cut(text, ":")
@@ -85,6 +86,15 @@ func parseTable(t testing.TB, text string) *binlog.Table {
 		}
 		out.Columns = append(out.Columns, c)
 	}
+	isNullable := func(key []int) bool {
+		return slices.ContainsFunc(key, func(i int) bool { return out.Columns[i].Nullable })
+	}
+	for _, key := range out.Unique {
+		if isNullable(key) {
+			out.NullableUnique = append(out.NullableUnique, key)
+		}
+	}
+	out.Unique = slices.DeleteFunc(out.Unique, isNullable)
 	return out
 }
 

@@ -8,7 +8,7 @@ import (
 // compileJSON compiles an output that writes a row as a string with one JSON object. Its content is
 // that of a string without a template.
 func compileJSON(c *compiler, _ *Output, o *output) error {
-	content, err := c.content("")
+	content, err := c.content("", "")
 	o.writer, o.writesContent = &stringWriter{content}, true
 	return err
 }

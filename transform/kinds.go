@@ -245,6 +245,22 @@ func (k OutputKind) row() *Kind {
 	return nil
 }
 
+// keySetting returns the name of the setting that has the output's key; empty if the file has none.
+func (w *Output) keySetting() string {
+	if w.isDefault {
+		return ""
+	}
+	return w.Kind.String()
+}
+
+// memberSetting returns the name of the setting that has the field or member of the output.
+func (w *Output) memberSetting() string {
+	if w.Kind == Hash {
+		return "field"
+	}
+	return "member"
+}
+
 // String returns the kind as a pipeline file spells it, or "" for an unknown kind.
 func (k OutputKind) String() string {
 	if row := k.row(); row != nil {

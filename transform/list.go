@@ -16,7 +16,7 @@ type listEmitter struct {
 }
 
 func compileList(c *compiler, w *Output, o *output) error {
-	content, err := c.content(w.Value)
+	content, err := c.content("value", w.Value)
 	if err != nil {
 		return err
 	}

@@ -57,8 +57,11 @@ type TableRule struct {
 	OnAlter    OnAlter   `json:"-"`
 	OnError    OnError   `json:"-"`
 	// Where is the expression that a row must satisfy to be written; empty accepts every row.
-	Where   string
-	Columns Columns
+	Where string
+	// WhereSeesMasks is set in the stored mapping if Where may read a masked column, and not set
+	// elsewhere. Earlier versions evaluated such a condition on the values before the mask.
+	WhereSeesMasks bool
+	Columns        Columns
 	// Write holds the outputs; empty means one hash at {table}:{pk...}.
 	Write []Output
 }
@@ -198,6 +201,8 @@ type Output struct {
 	Snapshot bool
 	// hasWhenNull is set if the pipeline file has the setting, even with its default.
 	hasWhenNull bool
+	// isDefault is set for the output of a table without a write list.
+	isDefault bool
 	// TTL is the time to live of the key, or of Field; 0 means that it does not expire. TTLJitter
 	// is the part by which it is shortened at most. The names in JSON are those that messages
 	// about differences of mappings need.

@@ -32,7 +32,8 @@ func pageTable(name, columns string) string {
 			definition += " pk"
 		case !strings.Contains(rest, "NOT NULL"):
 			definition += " null"
-		case strings.Contains(rest, "UNIQUE"):
+		}
+		if strings.Contains(rest, "UNIQUE") {
 			definition += " u0"
 		}
 		definitions = append(definitions, definition)

@@ -73,6 +73,10 @@ func TestReactionToRow(t *testing.T) {
 		},
 		{
 			`{shop.users: {where: "int(email) > 1", columns: {mask: {email: redact}}}}`, masksTable,
+			transform.DeadLetter, transform.DeadLetter, `"***" is not a 64-bit integer`,
+		},
+		{
+			`{shop.users: {where: "int(email) > 1", columns: {exclude: [email]}}}`, masksTable,
 			transform.DeadLetter, transform.DeadLetter, "the cause is not shown",
 		},
 		{

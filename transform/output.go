@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"rowfall/binlog"
 	"rowfall/replication/resp"
@@ -64,7 +65,10 @@ type output struct {
 	key, member *template.Template
 	// row is the template of the text that identifies a row among those that yield one member; nil
 	// if the output is not shared.
-	row    *template.Template
+	row *template.Template
+	// keySetting and memberSetting are the names of their settings in the file, for messages.
+	keySetting, memberSetting string
+
 	view   *columns.View       // through which the columns of the location are read
 	score  *expression.Program // of a sorted set
 	expiry *expiry             // nil if keys and fields do not expire
@@ -215,14 +219,14 @@ func (o *output) locateNew(s *scratch, r *binlog.Row, i *image) error {
 		if o.whenNull == NullSkip {
 			return nil
 		}
-		return &template.ColumnError{Column: c, Err: errNullKey}
+		return inSetting(o.settingOf(c), &template.ColumnError{Column: c, Err: errNullKey})
 	}
 	if err := o.locate(&s.newLocation, r, &i.location); err != nil {
 		return err
 	}
 	if o.isReserved(i.key) {
-		return fmt.Errorf("the key %.80q begins with %s, which is reserved for Rowfall; "+
-			"choose another prefix", i.key, reservedPrefix)
+		return inSetting(o.keySetting, fmt.Errorf("the key %.80q begins with %s, "+
+			"which is reserved for Rowfall; choose another prefix", i.key, reservedPrefix))
 	}
 	if o.score == nil {
 		i.present = true
@@ -234,10 +238,21 @@ func (o *output) locateNew(s *scratch, r *binlog.Row, i *image) error {
 		null, err = true, nil
 	}
 	if null && o.whenNull == NullError {
-		return errNullScore
+		err = errNullScore
 	}
 	i.present = !null
-	return err
+	return inSetting("score", err)
+}
+
+// settingOf returns the name of the setting that has a column of the location.
+func (o *output) settingOf(column int) string {
+	switch {
+	case slices.Contains(o.key.Columns(nil), column):
+		return o.keySetting
+	case o.member != nil && slices.Contains(o.member.Columns(nil), column):
+		return o.memberSetting
+	}
+	return "" // of a shared output's row
 }
 
 // locateOld fills in the image of the row before a change. A row that locateNew would reject was
@@ -273,9 +288,11 @@ func (o *output) isReserved(key []byte) bool {
 // locate renders the location of row r into buf. The location is valid until buf's next use.
 func (o *output) locate(buf *[]byte, r *binlog.Row, at *location) error {
 	b, err := o.key.Append((*buf)[:0], r)
+	err = inSetting(o.keySetting, err)
 	keyEnd := len(b)
 	if err == nil && o.member != nil {
 		b, err = o.member.Append(b, r)
+		err = inSetting(o.memberSetting, err)
 	}
 	memberEnd := len(b)
 	if err == nil && o.row != nil {

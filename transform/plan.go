@@ -22,7 +22,7 @@ type Plan struct {
 	key       []int               // columns that identify a row
 	where     *expression.Program // nil takes every row
 	wherePath string              // YAML path of where, for messages
-	// whereIsPrivate is set if where reads a column that is excluded or masked. Then messages do
+	// whereIsPrivate is set if where reads a column that is excluded. Then messages do
 	// not show what the condition has computed.
 	whereIsPrivate bool
 	// onError and onTooLong are the reactions to a row that cannot be turned into commands, the
@@ -156,7 +156,7 @@ func (p *Plan) accepts(r *binlog.Row) (bool, error) {
 }
 
 var errPrivateCondition = errors.New("the condition has no value for this row; the cause is not " +
-	"shown, because the condition reads an excluded or masked column")
+	"shown, because the condition reads an excluded column")
 
 // compute evaluates the computed fields that the commands of the change need.
 func (p *Plan) compute(ch *rowChange) error {
@@ -183,7 +183,7 @@ func (p *Plan) evaluate(v *computedValues, r *binlog.Row) error {
 // rowError returns a *RowError that names the table, the row and, if err holds one, the column.
 func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 	e := &RowError{
-		Table: p.table.FullName(), Output: path, Reason: err.Error(), OnError: p.onError,
+		Table: p.table.FullName(), Output: settingPath(path, err), Reason: err.Error(), OnError: p.onError,
 	}
 	if errors.As(err, new(*columns.TooLongError)) {
 		e.OnError = p.onTooLong

@@ -13,7 +13,7 @@ type publishEmitter struct {
 }
 
 func compilePublish(c *compiler, w *Output, o *output) error {
-	content, err := c.content(w.Message)
+	content, err := c.content("message", w.Message)
 	o.emitter = &publishEmitter{c.plan, content}
 	return err
 }
@@ -33,9 +33,9 @@ func (e *publishEmitter) emit(
 	s.message = message
 	switch {
 	case err != nil:
-		return err
+		return inSetting(e.content.setting, err)
 	case n > resp.MaxBulk:
-		return errTooLong
+		return inSetting(e.content.setting, errTooLong)
 	}
 	u.Defer(&Deferred{
 		Kind: DeferredPublish, Key: key, Member: message[:n:n], Row: message[n:],

@@ -10,7 +10,7 @@ func compileSet(c *compiler, w *Output, o *output) (err error) {
 	if w.Shared {
 		o.writer = sharedSetWriter{}
 	}
-	o.member, err = c.template(w.Member)
+	o.member, err = c.template("member", w.Member)
 	return err
 }
 

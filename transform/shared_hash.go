@@ -7,10 +7,10 @@ type sharedHashWriter struct{ content content }
 
 // compileSharedHash compiles a hash output with the setting field.
 func compileSharedHash(c *compiler, w *Output, o *output) (err error) {
-	if o.member, err = c.template(w.Field); err != nil {
+	if o.member, err = c.template("field", w.Field); err != nil {
 		return err
 	}
-	content, err := c.content(w.Value)
+	content, err := c.content("value", w.Value)
 	o.writer, o.writesContent = &sharedHashWriter{content}, true
 	return err
 }

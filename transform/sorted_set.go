@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -16,10 +15,10 @@ type sortedSetWriter struct {
 }
 
 func compileSortedSet(c *compiler, w *Output, o *output) (err error) {
-	if o.member, err = c.template(w.Member); err != nil {
+	if o.member, err = c.template("member", w.Member); err != nil {
 		return err
 	}
-	if o.score, err = c.score(w.Score); err != nil {
+	if o.score, err = c.score(w); err != nil {
 		return err
 	}
 	o.writer = &sortedSetWriter{o.score.Columns()}
@@ -27,26 +26,33 @@ func compileSortedSet(c *compiler, w *Output, o *output) (err error) {
 }
 
 // score compiles the score of a sorted set.
-func (c *compiler) score(source string) (*expression.Program, error) {
-	p, err := c.columnOrExpression("score", source)
+func (c *compiler) score(w *Output) (*expression.Program, error) {
+	p, err := c.columnOrExpression(w, "score", w.Score)
 	if err == nil && !p.Scores() {
-		err = fmt.Errorf("a score needs a number or a date and %q is %s", source, p.Kind())
+		err = inSetting("score",
+			fmt.Errorf("a score needs a number or a date and %q is %s", w.Score, p.Kind()))
 	}
 	return p, err
 }
 
-// columnOrExpression compiles a setting that is the name of a column, even one that is no
-// identifier of an expression, or an expression.
-func (c *compiler) columnOrExpression(setting, source string) (*expression.Program, error) {
+// columnOrExpression compiles a setting of an output that is the name of a column, even one that is
+// no identifier of an expression, or an expression.
+func (c *compiler) columnOrExpression(
+	w *Output, setting, source string,
+) (*expression.Program, error) {
 	text := source
 	if c.table.Column(source) >= 0 {
 		text = "$env[" + strconv.Quote(source) + "]"
 	}
-	p, err := c.expression("", text, c.view)
+	p, err := expression.Compile(text, c.view)
 	if err != nil {
-		var e *MappingError
-		errors.As(err, &e)
-		return nil, fmt.Errorf("%s: %s", setting, e.Message)
+		return nil, inSetting(setting, fmt.Errorf("in %q: %w", text, err))
+	}
+	for _, warning := range p.Warnings() {
+		c.plan.warnings = append(c.plan.warnings, &MappingError{
+			Path: w.Path + "." + setting, Line: w.Line,
+			Message: fmt.Sprintf("in %q: %s", text, warning),
+		})
 	}
 	return p, nil
 }

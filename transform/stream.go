@@ -36,7 +36,7 @@ var entryOps = map[binlog.Op]string{
 }
 
 func compileStream(c *compiler, w *Output, o *output) error {
-	key, err := c.template("{pk...}")
+	key, err := c.template("", "{pk...}")
 	if err != nil {
 		return err
 	}

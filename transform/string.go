@@ -6,7 +6,7 @@ import "rowfall/binlog"
 type stringWriter struct{ content content }
 
 func compileString(c *compiler, w *Output, o *output) error {
-	content, err := c.content(w.Value)
+	content, err := c.content("value", w.Value)
 	o.writer, o.writesContent = &stringWriter{content}, true
 	return err
 }

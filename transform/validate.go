@@ -73,7 +73,9 @@ func (r *TableRule) validateTexts() []*MappingError {
 	for i := range r.Write {
 		w := &r.Write[i]
 		for _, err := range w.validate() {
-			faults = append(faults, &MappingError{Path: w.Path, Line: w.Line, Message: err.Error()})
+			faults = append(faults, &MappingError{
+				Path: settingPath(w.Path, err), Line: w.Line, Message: err.Error(),
+			})
 		}
 	}
 	return faults
@@ -116,13 +118,13 @@ func (w *Output) validate() []error {
 	if kind := w.Kind.row(); kind != nil && w.Key != "" {
 		add(kind.validateSettings(w))
 	}
-	add(checkTemplate(w.Key))
+	add(inSetting(w.keySetting(), checkTemplate(w.Key)))
 	for _, s := range allSettings() {
 		switch text := s.Get(w); s.Form {
 		case Template, ValueTemplate:
-			add(checkTemplate(text))
+			add(inSetting(s.Name, checkTemplate(text)))
 		case Expression:
-			add(checkColumnOrExpression(s.Name, text))
+			add(inSetting(s.Name, checkColumnOrExpression(text)))
 		}
 	}
 	return faults
@@ -147,11 +149,25 @@ func checkTemplate(source string) error {
 // checkColumnOrExpression checks the syntax of a setting that is the name of a column or an
 // expression. A name need not be an expression, as in "created at", so that a text which does not
 // parse is a fault only if it contains a character that hardly any name has.
-func checkColumnOrExpression(name, source string) error {
+func checkColumnOrExpression(source string) error {
 	err := expression.CheckSyntax(source)
 	if source == "" || err == nil || !strings.ContainsAny(source, "()[]{}\"'<>=!&|?*+") {
 		return nil
 	}
-	return fmt.Errorf("%s: in %q: %w; a column of this name is written $env[%[2]q]",
-		name, source, err)
+	return fmt.Errorf("in %q: %w; a column of this name is written $env[%[1]q]", source, err)
+}
+
+// ReadsMasked reports whether the condition of an entry may read a masked column: it contains the
+// name of a column that any entry masks.
+func (m *Mapping) ReadsMasked(r *TableRule) bool {
+	for _, name := range expression.Names(r.Where) {
+		for i := range m.Tables {
+			for masked := range m.Tables[i].Columns.Mask {
+				if binlog.FoldName(masked) == binlog.FoldName(name) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"rowfall/binlog"
 )
@@ -82,7 +83,7 @@ func (a *alteration) dropKeys() error {
 				return fmt.Errorf("%s: the keys of table %s are not known", c.Text,
 					a.old.TableName())
 			}
-			if a.old.Partial && len(a.old.Table().Unique) > 0 {
+			if t := a.old.Table(); a.old.Partial && len(t.Unique)+len(t.NullableUnique) > 0 {
 				return fmt.Errorf("%s: the unique keys of table %s are not known", c.Text,
 					a.old.TableName())
 			}
@@ -115,8 +116,12 @@ func (a *alteration) followColumns() {
 				if at < 0 {
 					continue // the column was dropped
 				}
-				part.Column = a.new.Columns[at].Name
-				part.Length = prefixLength(&a.new.Columns[at], part.Length)
+				now := &a.new.Columns[at]
+				part.Column = now.Name
+				if part.Length == 0 && !a.o.MariaDB {
+					part.Length = labelPrefix(&a.old.Columns[a.origins[at]], now)
+				}
+				part.Length = prefixLength(now, part.Length)
 			}
 			parts = append(parts, part)
 		}
@@ -134,6 +139,36 @@ func prefixLength(c *Column, length int) int {
 		}
 	}
 	return length
+}
+
+// labelPrefix returns the length of the prefix that a key of a whole column gets when an ENUM or SET
+// becomes a string: MySQL keeps the size of the old value, in characters. 0 is the whole column.
+func labelPrefix(old, now *Column) int {
+	if !old.HasLabels() || now.HasLabels() {
+		return 0
+	}
+	display := 0 // the most characters of a value
+	for _, label := range old.Values {
+		n := utf8.RuneCountInString(label)
+		if old.Type == binlog.TypeSet {
+			display += n + 1 // a comma
+		} else {
+			display = max(display, n)
+		}
+	}
+	if old.Type == binlog.TypeSet {
+		display--
+	}
+	width, size := max(widths[normalCharset(old.Charset)], 1), fixedSize(&old.Column)
+	if display*width == size {
+		return 0
+	}
+	switch now.Type {
+	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeBinary, binlog.TypeVarbinary,
+		binlog.TypeText, binlog.TypeBlob:
+		return size / width
+	}
+	return 0
 }
 
 // alterPeriods adds and removes application-time periods. The columns of a period are NOT NULL.

@@ -21,7 +21,7 @@ type Schema struct {
 	// Engine is the storage engine in upper case; empty for the server's default.
 	Engine string
 	// Partial is set for a Schema that was made from a binlog.Table, which has no names of keys, no
-	// nullable keys, no defaults and no default character set. A statement that needs them cannot
+	// keys that are not unique, no defaults and no default character set. A statement that needs them cannot
 	// be applied.
 	Partial bool
 	// NotFollowed is the reason why the table's rows cannot be followed; empty if they can.
@@ -102,34 +102,39 @@ func (s *Schema) Table() *binlog.Table {
 	for i := range s.Columns {
 		t.Columns = append(t.Columns, s.Columns[i].Column)
 	}
+	var nullable [][]int
 	for _, k := range s.Keys {
-		columns := s.identifying(k)
+		columns, isNullable := s.uniqueColumns(k)
 		switch {
 		case columns == nil:
+		case isNullable:
+			nullable = append(nullable, columns)
 		case k.Kind == PrimaryKey:
 			t.Primary = columns
 		default:
 			t.Unique = append(t.Unique, columns)
 		}
 	}
+	t.SetNullableUnique(nullable)
 	return t
 }
 
-// identifying returns the columns of a key that identifies a row: it is unique and all its columns
-// are NOT NULL and whole. For other keys it returns nil.
-func (s *Schema) identifying(k Key) []int {
+// uniqueColumns returns the columns of a unique key of whole columns, and whether a row may have
+// NULL in one of them. For other keys it returns nil.
+func (s *Schema) uniqueColumns(k Key) (columns []int, isNullable bool) {
 	if k.Kind == IndexKey {
-		return nil
+		return nil, false
 	}
-	columns := make([]int, 0, len(k.Parts))
+	columns = make([]int, 0, len(k.Parts))
 	for _, part := range k.Parts {
 		i := s.column(part.Column)
-		if part.Expression || part.Length > 0 || i < 0 || s.Columns[i].Nullable {
-			return nil
+		if part.Expression || part.Length > 0 || i < 0 {
+			return nil, false
 		}
+		isNullable = isNullable || s.Columns[i].Nullable
 		columns = append(columns, i)
 	}
-	return columns
+	return columns, isNullable
 }
 
 // FromTable returns the schema of a table. It is Partial: the table does not hold everything that
@@ -149,7 +154,7 @@ func FromTable(t *binlog.Table) *Schema {
 	if len(t.Primary) > 0 {
 		add(PrimaryKey, "PRIMARY", t.Primary)
 	}
-	for _, u := range t.Unique {
+	for _, u := range slices.Concat(t.Unique, t.NullableUnique) {
 		add(UniqueKey, "", u)
 	}
 	return s

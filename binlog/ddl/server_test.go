@@ -236,6 +236,10 @@ func difference(got, want *binlog.Table) string {
 		fmt.Fprintf(&b, "  got keys %v %v, want %v %v\n", got.Primary, got.Unique,
 			want.Primary, want.Unique)
 	}
+	if !reflect.DeepEqual(got.NullableUnique, want.NullableUnique) {
+		fmt.Fprintf(&b, "  got nullable unique keys %v, want %v\n", got.NullableUnique,
+			want.NullableUnique)
+	}
 	if got.NotFollowed != want.NotFollowed {
 		fmt.Fprintf(&b, "  got not followed %q, want %q\n", got.NotFollowed, want.NotFollowed)
 	}

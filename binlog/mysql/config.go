@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -17,6 +18,9 @@ type Config struct {
 	Addresses []string
 	User      string
 	Password  string
+	// ReadPassword returns the password for one connection; nil means Password. A password that is
+	// kept in a file may change while connections exist.
+	ReadPassword func() (string, error)
 	// TLS with the Mode "" is tlsfiles.Preferred. In this mode a Unix socket is not encrypted.
 	TLS tlsfiles.Client
 	// Timeout bounds connecting and authenticating at one address; 0 means 10 seconds.
@@ -37,6 +41,18 @@ func (c Config) lockWait() time.Duration {
 		return defaultLockWait
 	}
 	return c.LockWait
+}
+
+// password returns the password for a new connection.
+func (c Config) password() (string, error) {
+	if c.ReadPassword == nil {
+		return c.Password, nil
+	}
+	password, err := c.ReadPassword()
+	if err != nil {
+		return "", fmt.Errorf("read the password of the user %s: %w", c.User, err)
+	}
+	return password, nil
 }
 
 // tlsConfig loads the TLS files and returns the configuration for a connection to address; nil

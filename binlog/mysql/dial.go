@@ -68,6 +68,10 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 	if err != nil {
 		return nil, err
 	}
+	password, err := c.password()
+	if err != nil {
+		return nil, err
+	}
 	network := "tcp"
 	if isSocket(address) {
 		network = "unix"
@@ -103,7 +107,7 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 		}
 	}()
 	gc, err := client.ConnectWithDialer(
-		ctx, network, address, c.User, c.Password, "", watched, negotiate(c, t, &greeted))
+		ctx, network, address, c.User, password, "", watched, negotiate(c, t, &greeted))
 	if err != nil {
 		return nil, fromGoMySQL(err)
 	}

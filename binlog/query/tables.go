@@ -208,9 +208,8 @@ func readColumns(
 
 func notLetter(r rune) bool { return r < 'A' || r > 'Z' }
 
-// readKeys sets the primary key and the unique keys that identify a row: all columns NOT NULL,
-// without prefixes or expressions. It returns the tables that were altered since their columns were
-// read.
+// readKeys sets the primary key and the unique keys of whole columns, without prefixes or
+// expressions. It returns the tables that were altered since their columns were read.
 func readKeys(
 	ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table,
 ) (altered map[*binlog.Table]bool, err error) {
@@ -219,6 +218,7 @@ func readKeys(
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	altered = make(map[*binlog.Table]bool)
+	nullable := make(map[*binlog.Table][][]int)
 	for at := 0; at < len(r.Rows); {
 		first := r.Rows[at]
 		end := at + 1
@@ -241,11 +241,16 @@ func readKeys(
 		case !ok:
 			altered[t] = true
 		case key == nil:
+		case slices.ContainsFunc(key, func(i int) bool { return t.Columns[i].Nullable }):
+			nullable[t] = append(nullable[t], key)
 		case string(first[2]) == "PRIMARY":
 			t.Primary = key
 		default:
 			t.Unique = append(t.Unique, key)
 		}
+	}
+	for t, keys := range nullable {
+		t.SetNullableUnique(keys)
 	}
 	return altered, nil
 }
@@ -266,8 +271,8 @@ func longUnique(ctx context.Context, c *mysql.Conn, t *binlog.Table, key string)
 	return nil
 }
 
-// keyOf returns the columns of a key, or nil for a key that does not identify a row. ok is false if
-// the table lacks a column of the key.
+// keyOf returns the columns of a key, or nil for a key with a prefix or an expression. ok is false
+// if the table lacks a column of the key.
 func keyOf(t *binlog.Table, parts [][]mysql.Cell) (key []int, ok bool) {
 	key = make([]int, 0, len(parts))
 	for _, p := range parts {
@@ -277,9 +282,6 @@ func keyOf(t *binlog.Table, parts [][]mysql.Cell) (key []int, ok bool) {
 		i := t.Column(string(p[3]))
 		if i < 0 {
 			return nil, false
-		}
-		if t.Columns[i].Nullable {
-			return nil, true
 		}
 		key = append(key, i)
 	}

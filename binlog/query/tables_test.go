@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,8 @@ func testTables(t *testing.T, s server) {
 			f float, dbl double, t time(6), g geometry, c char(5) CHARACTER SET ucs2,
 			PRIMARY KEY (a, b))`,
 		"CREATE TABLE tables.uniq (n int, b varchar(30) NOT NULL, a int NOT NULL, UNIQUE z (a), "+
-			"UNIQUE y (n), UNIQUE x (b(3)), UNIQUE m (b, a))",
+			"UNIQUE y (n), UNIQUE x (b(3)), UNIQUE m (b, a), UNIQUE w (n), UNIQUE v (b, n), "+
+			"UNIQUE u (n, a), UNIQUE t (n, b(3)))",
 		"CREATE TABLE tables.none (a int)",
 		"CREATE VIEW tables.view AS SELECT 1 one",
 	)
@@ -86,6 +88,10 @@ func testTables(t *testing.T, s server) {
 	if u := got[2].Unique; len(u) != 2 || !slices.Equal(u[0], []int{1, 2}) ||
 		!slices.Equal(u[1], []int{2}) {
 		t.Errorf("unique keys are %v", u)
+	}
+	// Not t (a prefix), and one of w and y, which have the same columns.
+	if u := got[2].NullableUnique; !reflect.DeepEqual(u, [][]int{{0}, {0, 2}, {1, 0}}) {
+		t.Errorf("unique keys with nullable columns are %v", u)
 	}
 	one, err := readTable(t, c, "tables", "a")
 	if err != nil || len(one.Columns) != len(a.Columns) {

@@ -87,7 +87,8 @@ func newNodeFlags(cmd *cobra.Command) *nodeFlags {
 	flags.StringVar(&f.passwordFile, "password-file", "",
 		"file with the password of this node's clients; overrides ROWFALL_PASSWORD")
 	flags.StringVar(&f.masterPasswordFile, "master-password-file", "",
-		"file with the password for the upstream; overrides ROWFALL_MASTER_PASSWORD")
+		"file with the password for the upstream, read at every connect; "+
+			"overrides ROWFALL_MASTER_PASSWORD")
 	return f
 }
 
@@ -118,6 +119,11 @@ func (f *nodeFlags) config() (file.NodeConfig, error) {
 	n.MasterPassword, masterErr = readPassword(
 		"master-password-file", f.masterPasswordFile, "ROWFALL_MASTER_PASSWORD",
 	)
+	if f.masterPasswordFile != "" {
+		n.ReadMasterPassword = func() (string, error) {
+			return readPassword("master-password-file", f.masterPasswordFile, "")
+		}
+	}
 	if f.masterTLS || n.MasterTLS.CA != "" {
 		n.MasterTLS.Mode = tlsfiles.VerifyIdentity
 	}

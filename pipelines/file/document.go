@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -321,38 +320,29 @@ func kindOf(n *yaml.Node) string {
 	return "text"
 }
 
-// expand replaces ${VAR} by a variable of the environment and ${file:PATH} by the contents of a
-// file. The YAML is parsed before, so that the replacement may contain any character.
+// expand replaces ${VAR} and ${file:PATH}, see expandVariables.
 func (v value) expand(text string) string {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(text, "${")
-		b.WriteString(before)
-		if !ok {
-			return b.String()
+	return expandVariables(text, v.doc.lookup, func(err error) {
+		hint := ""
+		if missing := new(missingVariableError); errors.As(err, &missing) && v.columnForm != "" {
+			spelled := fmt.Sprintf(v.columnForm, missing.name)
+			hint = fmt.Sprintf("; for the column %s write %s, without the $", missing.name, spelled)
 		}
-		name, after, ok := strings.Cut(rest, "}")
-		if !ok {
-			v.errorf("${ without }; close it")
-			return text
-		}
-		if path, ok := strings.CutPrefix(name, "file:"); ok {
-			secret, err := os.ReadFile(path)
-			if err != nil {
-				v.errorf("read ${file:%s}: %v", path, err)
-			}
-			b.WriteString(strings.TrimRight(string(secret), "\r\n"))
-		} else if s, ok := v.doc.lookup(name); ok {
-			b.WriteString(s)
-		} else {
-			hint := ""
-			if v.columnForm != "" {
-				spelled := fmt.Sprintf(v.columnForm, name)
-				hint = fmt.Sprintf("; for the column %s write %s, without the $", name, spelled)
-			}
-			v.errorf("the environment has no %s; set it, or write the value here%s", name, hint)
-		}
-		text = after
+		v.errorf("%v%s", err, hint)
+	})
+}
+
+// reread returns a function that expands the value again, with what its files then contain. It
+// returns nil for a value without ${file:PATH}.
+func (v value) reread() func() (string, error) {
+	if v.node == nil || !plain(v.node) || !strings.Contains(v.node.Value, filePrefix) {
+		return nil
+	}
+	text, lookup := v.node.Value, v.doc.lookup
+	return func() (string, error) {
+		var faults []error
+		s := expandVariables(text, lookup, func(err error) { faults = append(faults, err) })
+		return s, errors.Join(faults...)
 	}
 }
 

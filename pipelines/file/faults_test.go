@@ -194,7 +194,7 @@ func TestParseFaults(t *testing.T) {
 		{
 			"syntax of expire_at", `"shop.*": {}`,
 			`"shop.*": {write: [{hash: "h:{id}", expire_at: "ends +"}]}`,
-			`write[0]: expire_at: in "ends +": `,
+			`write[0].expire_at: in "ends +": `,
 		},
 		{
 			"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: hide}}}`,
@@ -344,17 +344,29 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"template", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{id"}]}`,
-			`x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without a }`,
+			`x.yaml:5: tables."shop.*".write[0].hash: the template "a:{id" has a { without a }`,
+		},
+		{
+			"json_native", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
+				"      - json: a:{id}\n        json_native: true",
+			`x.yaml:8: tables."shop.*".write[0].json_native: needs ` + "`sink: redis`, because a " +
+				"node cannot hold values of modules in its snapshot; remove it, and the " +
+				"document is a string",
+		},
+		{
+			"json_native of another kind", `"shop.*": {}`,
+			`"shop.*": {write: [{hash: "a:{id}", json_native: true}]}`,
+			`x.yaml:5: tables."shop.*".write[0].json_native: is not a key here`,
 		},
 		{
 			"template without a name", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{}{id}"}]}`,
-			`x.yaml:5: tables."shop.*".write[0]: the template "a:{}{id}" has braces without a ` +
+			`x.yaml:5: tables."shop.*".write[0].hash: the template "a:{}{id}" has braces without a ` +
 				`name`,
 		},
 		{
 			"score", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
 				"      - sorted_set: s\n        member: \"{id}\"\n        score: max(a, b",
-			`x.yaml:7: tables."shop.*".write[0]: score: in "max(a, b": unexpected token EOF`,
+			`x.yaml:9: tables."shop.*".write[0].score: in "max(a, b": unexpected token EOF`,
 		},
 		{
 			"SQL in a score", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
@@ -535,7 +547,7 @@ sink:
 		`x.yaml:6: tables."shop.t".write[1].member: is empty; write its value, or remove the key`,
 		`x.yaml:6: tables."shop.t".where: in "a = 1": this is SQL; in an expression ` +
 			`write == (not =) (at character 3 of the expression)`,
-		`x.yaml:6: tables."shop.t".write[0]: the template "a:{id" has a { without a }; ` +
+		`x.yaml:6: tables."shop.t".write[0].hash: the template "a:{id" has a { without a }; ` +
 			`write {{ for a brace`,
 		`x.yaml:7: tables.crm.columns.add.x: a comma ends a value inside { }; ` +
 			`put the whole value in quotes`,

@@ -137,7 +137,8 @@ func (c *Config) readMySQL(server value) {
 	checkAddresses(readFrom, c.Source.ReadFrom)
 	config.User = s.get("user").text()
 	required(config.User == "", "user", "is required")
-	config.Password = s.get("password").text()
+	password := s.get("password")
+	config.Password, config.ReadPassword = password.text(), password.reread()
 	tls := s.get("tls").section()
 	config.TLS.Mode = tlsfiles.Preferred
 	tls.get("mode").read(word{(*string)(&config.TLS.Mode), modes(tlsfiles.Disabled,
@@ -227,6 +228,7 @@ func (c *Config) readNode(s *section) {
 			sections[parent].rejectUnknown()
 		}
 	}
+	n.ReadMasterPassword = s.get("master_password").reread()
 	if s.get("master_tls").node != nil && n.MasterTLS.Mode == "" {
 		n.MasterTLS.Mode = tlsfiles.VerifyIdentity
 	}

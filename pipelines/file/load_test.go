@@ -156,7 +156,7 @@ func TestLoadChecksFiles(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	for i, want := range []string{
 		":3: source.mysql.tls: load certificate authority: open no-such-ca.pem",
-		`:5: tables."shop.*".write[0]: the template "a:{id" has a {`,
+		`:5: tables."shop.*".write[0].hash: the template "a:{id" has a {`,
 		":8: sink.node.tls: load certificate",
 		":9: sink.node.master_tls: load certificate authority " + path + ": no PEM",
 	} {
@@ -267,4 +267,56 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, text string) {
 		_, _ = file.Parse("x.yaml", []byte(text), environment)
 	})
+}
+
+// The passwords of connections are read again from their files. A value without a file is constant.
+func TestPasswordFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one\n")
+	const text = `pipeline: shop
+source: {mysql: {addresses: [db:3306], user: u, password: "PASSWORD"}}
+tables: {"shop.*": {}}
+sink: {node: {listen: 127.0.0.1:6400, dir: d, master_password: "PASSWORD"}}
+`
+	environment := func(name string) (string, bool) { return "x", name == "NAME" }
+	parse := func(password string) *file.Config {
+		t.Helper()
+		edited := strings.ReplaceAll(text, "PASSWORD", password)
+		c, err := file.Parse("x.yaml", []byte(edited), environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := parse("${NAME}")
+	if c.Source.MySQL.Password != "x" || c.Source.MySQL.ReadPassword != nil ||
+		c.Sink.Node.MasterPassword != "x" || c.Sink.Node.ReadMasterPassword != nil {
+		t.Errorf("a variable: %+v", c.Source.MySQL)
+	}
+	c = parse("${NAME}-${file:" + path + "}")
+	if c.Source.MySQL.Password != "x-one" || c.Sink.Node.MasterPassword != "x-one" {
+		t.Errorf("the passwords are %q, %q", c.Source.MySQL.Password, c.Sink.Node.MasterPassword)
+	}
+	write("two\r\n")
+	readers := []func() (string, error){c.Source.MySQL.ReadPassword, c.Sink.Node.ReadMasterPassword}
+	for _, read := range readers {
+		if got, err := read(); got != "x-two" || err != nil {
+			t.Errorf("later the password is %q, %v", got, err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for _, read := range readers {
+		if _, err := read(); err == nil || !strings.Contains(err.Error(), "${file:"+path+"}") ||
+			strings.Contains(err.Error(), "two") {
+			t.Errorf("without the file: %v", err)
+		}
+	}
 }

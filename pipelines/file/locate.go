@@ -38,5 +38,9 @@ func (c *Config) Locate(err error) error {
 }
 
 func (c *Config) locate(e *transform.MappingError) *Error {
-	return &Error{File: c.Path, Line: e.Line, Path: e.Path, Message: e.Message}
+	line := e.Line
+	if at, ok := c.lines[e.Path]; ok {
+		line = at // of the setting, where e has that of the output around it
+	}
+	return &Error{File: c.Path, Line: line, Path: e.Path, Message: e.Message}
 }

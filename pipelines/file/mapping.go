@@ -134,11 +134,22 @@ func readOutput(v value) transform.Output {
 	for _, setting := range slices.Concat(settings, transform.CommonSettings()) {
 		readSetting(s.get(setting.Name), setting, &o)
 	}
+	if o.Kind == transform.JSON {
+		rejectNative(s.find("json_native"))
+	}
 	s.rejectUnknown()
 	if len(v.doc.faults) > faults {
 		o.Kind = 0 // the mapping is not validated further: more faults would be consequences
 	}
 	return o
+}
+
+// rejectNative rejects json_native, which makes a json output write values of the module RedisJSON.
+func rejectNative(v value) {
+	if v.boolean() {
+		v.errorf("needs `sink: redis`, because a node cannot hold values of modules in its " +
+			"snapshot; remove it, and the document is a string")
+	}
 }
 
 // readSetting reads a setting of an output, if the file has it.
@@ -172,7 +183,7 @@ func readSetting(v value, setting transform.Setting, o *transform.Output) {
 
 // laterSettings are documented keys of outputs that may not be implemented yet.
 var laterSettings = []string{
-	"ttl", "ttl_jitter", "expire_at", "nest", "lookup", "json_native",
+	"ttl", "ttl_jitter", "expire_at", "nest", "lookup",
 }
 
 // notYetSettings returns the keys of laterSettings that transform does not have.

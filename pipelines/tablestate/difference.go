@@ -89,6 +89,15 @@ func (c *comparison) compareObjects(
 	}
 	slices.Sort(names)
 	for _, name := range names {
+		if name == "WhereSeesMasks" {
+			if old[name] == nil && old["Where"] == current["Where"] {
+				c.found = append(c.found, Difference{
+					fieldPath(path, "Where"),
+					"has the condition on values before the mask, as versions did before this one",
+				})
+			}
+			continue
+		}
 		c.compareValues(pathOf(path, name), name, old[name], current[name])
 	}
 }

@@ -23,6 +23,7 @@ func Canonical(m *transform.Mapping) ([]byte, error) {
 	for i := range bare.Tables {
 		t := &bare.Tables[i]
 		t.Path, t.Line = "", 0
+		t.WhereSeesMasks = m.ReadsMasked(t)
 		t.Columns.TooLong = t.Columns.TooLong.Stored()
 		if len(t.Columns.MaxBytes) == 0 {
 			t.Columns.TooLong = 0 // it has no effect

@@ -156,3 +156,32 @@ func TestStoredMasks(t *testing.T) {
 		t.Errorf("a removed mask differs in %v", found)
 	}
 }
+
+// Earlier versions evaluated `where` on the values before the mask. Their data are of another
+// mapping if a condition may read a masked column, and only then.
+func TestStoredConditionsWithMasks(t *testing.T) {
+	of := func(masked string) []byte {
+		t.Helper()
+		text := filetest.Replace(t, filetest.Mapping, "{exclude: [secret]",
+			"{mask: {"+masked+": redact}, exclude: [secret]")
+		m, err := tablestate.Canonical(&filetest.Parse(t, "x.yaml", text).Mapping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	const mark = `,"WhereSeesMasks":true`
+	if text := string(of("email")); strings.Contains(text, mark) {
+		t.Errorf("the condition reads no masked column: %s", text)
+	}
+	current := string(of("STATUS"))
+	earlier := strings.Replace(current, mark, "", 1)
+	if earlier == current {
+		t.Fatalf("the condition reads a masked column: %s", current)
+	}
+	got := tablestate.Compare([]byte(earlier), []byte(current))
+	if len(got) != 1 || got[0].Path != `tables."shop.users".where` ||
+		!strings.Contains(got[0].What, "on values before the mask") {
+		t.Errorf("the difference is %q", got)
+	}
+}

@@ -30,6 +30,9 @@ type Config struct {
 	ReplicaOf      string
 	MasterUser     string // user name for the upstream, empty: the default user
 	MasterPassword string // password for the upstream; empty: no password is sent
+	// ReadMasterPassword returns the password for one link; nil: MasterPassword. CONFIG SET
+	// masterauth overrides it.
+	ReadMasterPassword func() (string, error)
 
 	TLS *tls.Config // for connections to the node; nil: plain TCP
 	// UpstreamTLS is for the link to the upstream; nil: plain TCP. Without a ServerName the

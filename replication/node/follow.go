@@ -247,9 +247,13 @@ func (f *follower) runLink(ctx context.Context, id identity.State, changed <-cha
 	if announced := int(f.n.settings.announcePort.Load()); announced != 0 {
 		listen = announced
 	}
+	password, err := f.password()
+	if err != nil {
+		return err
+	}
 	link, err := upstream.Dial(ctx, upstream.Config{
 		Addr: id.Upstream, TLS: f.n.c.UpstreamTLS, Timeout: f.n.settings.Timeout(),
-		User: f.n.settings.masterUser.Load(), Password: f.n.settings.masterAuth.Load(),
+		User: f.n.settings.masterUser.Load(), Password: password,
 		ListenPort: listen, AnnounceIP: f.n.settings.announceIP.Load(),
 	})
 	if err != nil {
@@ -270,6 +274,19 @@ func (f *follower) runLink(ctx context.Context, id identity.State, changed <-cha
 		f.mu.Unlock()
 	}()
 	return f.resync(ctx, link, id, force)
+}
+
+// password returns the password for the next link.
+func (f *follower) password() (string, error) {
+	set := f.n.settings.masterAuth.Load()
+	if f.n.c.ReadMasterPassword == nil || set != f.n.c.MasterPassword {
+		return set, nil
+	}
+	password, err := f.n.c.ReadMasterPassword()
+	if err != nil {
+		return "", fmt.Errorf("read the password for the upstream: %w", err)
+	}
+	return password, nil
 }
 
 // stream follows the upstream's log until the link ends. The applied offset is acknowledged every

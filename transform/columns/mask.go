@@ -74,6 +74,21 @@ func (m Mask) apply(dst []byte, from int, s *hmacKey, isBytes bool) []byte {
 	return dst
 }
 
+// check returns a sentence about the masked values if none of them can be a text.
+func (m Mask) check(text string, isBytes bool) string {
+	isHex := len(text) == 2*sha256.Size && strings.Trim(text, "0123456789abcdef") == ""
+	switch {
+	case m.kind == redact && text != redacted:
+		return fmt.Sprintf("its mask redact makes every value %q", redacted)
+	case m.kind == hash && !isHex:
+		return fmt.Sprintf("its mask sha256 makes every value %d hexadecimal digits "+
+			"in lower case", 2*sha256.Size)
+	case m.kind == truncate && prefixLength([]byte(text), m.length, isBytes) < len(text):
+		return fmt.Sprintf("its mask truncate:%d makes no value longer", m.length)
+	}
+	return ""
+}
+
 // prefixLength returns the number of bytes of the first n characters of text, or of all of it. A
 // byte that is no UTF-8 counts as a character.
 func prefixLength(text []byte, n int, isBytes bool) int {

@@ -103,9 +103,20 @@ func (v *View) restrict(column int) *restriction {
 	return v.changed[column]
 }
 
-// Unrestricted returns a view of the same table in which no column is withheld, masked or limited.
-// It is for conditions, whose results alone reach the sink.
-func (v *View) Unrestricted() *View { return New(v.table) }
+// ForConditions returns a view of the same table for conditions, whose results alone reach the
+// sink: masks apply, but no column is withheld or limited.
+func (v *View) ForConditions() *View {
+	out := New(v.table)
+	for i, x := range v.changed {
+		if x == nil || x.mask.kind == noMask {
+			continue
+		}
+		y := out.restrict(i)
+		*y = *x
+		y.limit, y.tooLong, y.column.Nullable = 0, Reject, v.table.Columns[i].Nullable
+	}
+	return out
+}
 
 // Table returns the table version.
 func (v *View) Table() *binlog.Table { return v.table }
@@ -116,6 +127,16 @@ func (v *View) IsExcluded(column int) bool { return v.excluded != nil && v.exclu
 // IsMasked reports whether a column is masked.
 func (v *View) IsMasked(column int) bool {
 	return v.changed != nil && v.changed[column] != nil && v.changed[column].mask.kind != noMask
+}
+
+// CheckMasked returns a sentence if no masked value of a column can be a text, which a comparison
+// has. It returns "" for a column without a mask.
+func (v *View) CheckMasked(column int, text string) string {
+	if !v.IsMasked(column) || v.changed[column].limit > 0 {
+		return ""
+	}
+	x := v.changed[column]
+	return x.mask.check(text, x.isBytes)
 }
 
 // PrintsHex reports whether the values of a column are hexadecimal digits in lower case: those of a

@@ -159,7 +159,7 @@ func (c *checker) column(n ast.Node, name string) node {
 	}
 	c.columns = append(c.columns, i)
 	col := c.view.Column(i)
-	out := node{kind: columnKind(col), nullable: col.Nullable, labels: labelsOf(col)}
+	out := node{kind: columnKind(col), nullable: col.Nullable, labels: c.labelsOf(i)}
 	read := columnReader(i, out.kind)
 	out.eval = read
 	if col.Nullable {
@@ -341,6 +341,8 @@ func (c *checker) unify(n ast.Node, l, r node) (node, node, Kind) {
 	}
 	hint := ""
 	switch {
+	case l.isMasked() || r.isMasked():
+		hint = ": a masked column is text (columns.mask); write string(x) around the other"
 	case l.kind == Text || r.kind == Text:
 		hint = ": write string(x) around the other"
 	case l.kind == Bool && r.kind == Integer || l.kind == Integer && r.kind == Bool:

@@ -15,24 +15,32 @@ import (
 // mistake. The caller must not change them.
 func (p *Program) Warnings() []string { return p.warnings }
 
-// labelled is what is known of a text that an ENUM or SET column holds: it is one of the column's
-// labels, or one of the texts that stand for NULL.
+// labelled is what is known of a text that a masked, ENUM or SET column holds: it is one that the
+// mask makes or one of the column's labels, or one of the texts that stand for NULL.
 type labelled struct {
 	column *binlog.Column
+	// isMasked is set for a masked column, which has no labels. index is the column's index.
+	isMasked bool
+	index    int
 	// defaults are the texts on the right of ?? that are written out.
 	defaults []string
 }
 
-// labelsOf returns the labels of a column, nil if it is no ENUM or SET.
-func labelsOf(col *binlog.Column) *labelled {
-	if col.Type != binlog.TypeEnum && col.Type != binlog.TypeSet {
-		return nil
+// labelsOf returns what is known of the texts of a column, nil if it is neither masked nor an ENUM
+// or SET.
+func (c *checker) labelsOf(i int) *labelled {
+	col := c.view.Column(i)
+	if isMasked := c.view.IsMasked(i); isMasked || col.HasLabels() {
+		return &labelled{column: col, index: i, isMasked: isMasked}
 	}
-	return &labelled{column: col}
+	return nil
 }
 
 // isSet reports whether the node is a SET column, with or without a default for NULL.
 func (n node) isSet() bool { return n.labels != nil && n.labels.column.Type == binlog.TypeSet }
+
+// isMasked reports whether the node is a masked column, with or without a default for NULL.
+func (n node) isMasked() bool { return n.labels != nil && n.labels.isMasked }
 
 // withDefault returns the labels of l ?? r.
 func withDefault(l, r node) *labelled {
@@ -40,18 +48,27 @@ func withDefault(l, r node) *labelled {
 		return nil
 	}
 	defaults := append(slices.Clone(l.labels.defaults), r.text)
-	return &labelled{column: l.labels.column, defaults: defaults}
+	labels := *l.labels
+	labels.defaults = defaults
+	return &labels
 }
 
-// checkLabels warns if one operand of a comparison is an ENUM or SET column, and the other is a
-// text that the column never holds. holds is how the comparison ends for every row.
+// checkLabels warns if one operand of a comparison is a masked, ENUM or SET column, and the other
+// is a text that the column never holds. holds is how the comparison ends for every row.
 func (c *checker) checkLabels(n ast.Node, l, r node, holds bool) {
 	if l.labels == nil {
 		l, r = r, l
 	}
-	if l.labels == nil || !r.constant || r.kind != Text || r.text == "" ||
+	if l.labels == nil || !r.constant || r.kind != Text ||
 		slices.Contains(l.labels.defaults, r.text) {
 		return
+	}
+	if l.labels.isMasked {
+		c.checkMasked(n, l.labels.index, r.text, holds)
+		return
+	}
+	if r.text == "" {
+		return // a value that was no label
 	}
 	col := l.labels.column
 	if len(col.Values) == 0 {
@@ -75,6 +92,15 @@ func (c *checker) checkLabels(n ast.Node, l, r node, holds bool) {
 			return
 		}
 		last = i
+	}
+}
+
+// checkMasked warns if a masked column is compared with a text that no masked value can be.
+func (c *checker) checkMasked(n ast.Node, column int, text string, holds bool) {
+	if reason := c.view.CheckMasked(column, text); reason != "" {
+		c.warn(n, "%.40q is no value of %s.%s: %s, so the comparison is always %t; "+
+			"compare with a masked value, or with a column without a mask",
+			text, c.table.FullName(), c.table.Columns[column].Name, reason, holds)
 	}
 }
 

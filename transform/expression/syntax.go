@@ -101,3 +101,37 @@ func (c *checker) checkLiteral(n ast.Node, check func(string) error) {
 		}
 	}
 }
+
+// Names returns the names in an expression that could be columns, with repetitions. It returns none
+// for a text that is no expression.
+func Names(source string) []string {
+	if source == "" {
+		return nil
+	}
+	tree, fault := parse(source, nil)
+	if fault != nil {
+		return nil
+	}
+	var names []string
+	done := make(map[ast.Node]bool)
+	var visit func(ast.Node)
+	visit = func(n ast.Node) {
+		if n == nil || done[n] {
+			return
+		}
+		done[n] = true
+		switch n := n.(type) {
+		case *ast.IdentifierNode:
+			names = append(names, n.Value)
+		case *ast.MemberNode:
+			if name, ok := n.Property.(*ast.StringNode); ok {
+				names = append(names, name.Value)
+			}
+		}
+		for _, child := range children(n) {
+			visit(child)
+		}
+	}
+	visit(tree.Node)
+	return names
+}
