@@ -68,6 +68,27 @@ func BenchmarkAppend(b *testing.B) {
 			transform.FullRow, false,
 		},
 		{
+			"String", `"*.*": {write: [{string: "s:{id}", value: "{status}"}]}`,
+			transform.FullRow, true,
+		},
+		{
+			"FieldOfSharedHash", `"*.*": {write: [{hash: h, field: "{id}", value: "{status}"}]}`,
+			transform.FullRow, true,
+		},
+		{
+			"Set", `"*.*": {write: [{set: "c:{customer_id}", member: "{id}"}]}`,
+			transform.FullRow, true,
+		},
+		{
+			"List", `"*.*": {write: [{list: l, value: "{id}", max_len: 100}]}`,
+			transform.FullRow, true,
+		},
+		{"Stream", `"*.*": {write: [{stream: e, max_len: 100}]}`, transform.FullRow, false},
+		{
+			"Publish", `"*.*": {write: [{publish: "news:{id}", message: "{status}"}]}`,
+			transform.FullRow, true,
+		},
+		{
 			"WhereAndAdd", `"*.*": {
 				where: 'status != "deleted" and total > 5', columns: {add: {gross: total * 1.19}}}`,
 			transform.FullRow, true,
@@ -105,6 +126,10 @@ func TestNoAllocation(t *testing.T) {
 		`"*.*": {write: [
 			{hash: "o:{id}", ttl: 30d, ttl_jitter: 10%}, {json: "j:{id}", expire_at: created_at},
 			{hash: c, field: "{id}", ttl: 1h}, {set: s, member: "{id}", expire_at: id * 2}]}`,
+		`"*.*": {write: [
+			{string: "s:{id}", value: "{status}"}, {sorted_set: o, member: "{id}", score: total},
+			{list: l, value: "{id}", max_len: 100}, {stream: e, max_len: 100},
+			{publish: "news:{id}", message: "{status}"}]}`,
 		`"*.*": {columns: {mask: {status: sha256, customer_id: redact, note: "truncate:2"}}}`,
 	} {
 		p, err := transform.Compile(parseMapping(t, mapping), table)
