@@ -183,7 +183,8 @@ func (p *Plan) evaluate(v *computedValues, r *binlog.Row) error {
 // rowError returns a *RowError that names the table, the row and, if err holds one, the column.
 func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 	e := &RowError{
-		Table: p.table.FullName(), Output: settingPath(path, err), Reason: err.Error(), OnError: p.onError,
+		Table: p.table.FullName(), Output: settingPath(path, err),
+		Reason: err.Error(), OnError: p.onError,
 	}
 	if errors.As(err, new(*columns.TooLongError)) {
 		e.OnError = p.onTooLong
