@@ -44,8 +44,8 @@ type Table struct {
 	Primary []int
 	// Unique holds the other unique keys all of whose columns are NOT NULL.
 	Unique [][]int
-	// NullableUnique holds the unique keys with a nullable column, in the order of SetNullableUnique:
-	// two rows without NULL in such a key differ in it.
+	// NullableUnique holds the unique keys with a nullable column, in the order of
+	// SetNullableUnique: two rows without NULL in such a key differ in it.
 	NullableUnique [][]int
 	// NotFollowed is the reason why the table's rows cannot be followed ("it is a
 	// sequence"); empty for a table that can be followed.

@@ -81,7 +81,8 @@ func testPasswordFile(t *testing.T, d *database) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := fmt.Sprint(status, m.Pipeline.Stats(), m.client.Info(t.Context()).Val(), log.tail(1<<20))
+	info := m.client.Info(t.Context()).Val()
+	shown := fmt.Sprint(status, m.Pipeline.Stats(), info, log.tail(1<<20))
 	for _, password := range []string{first, second} {
 		if strings.Contains(shown, password) {
 			t.Errorf("the password %s is shown", password)

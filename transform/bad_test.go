@@ -31,7 +31,10 @@ func TestBadMappings(t *testing.T) {
 			"unknown column in a key", `{write: [{hash: "u:{idd}"}]}`, "write[0].hash",
 			`no column "idd" for the template "u:{idd}"; did you mean "id"?`,
 		},
-		{"unknown filter", `{write: [{hash: "u:{id|hexx}"}]}`, "write[0].hash", `did you mean "hex"?`},
+		{
+			"unknown filter", `{write: [{hash: "u:{id|hexx}"}]}`, "write[0].hash",
+			`did you mean "hex"?`,
+		},
 		{
 			"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0].hash",
 			"takes no filter",
@@ -47,7 +50,8 @@ func TestBadMappings(t *testing.T) {
 			"ttl_jitter needs a ttl, which it shortens; add ttl, or remove ttl_jitter",
 		},
 		{
-			"expire_at is no time", `{write: [{hash: "u:{id}", expire_at: email}]}`, "write[0].expire_at",
+			"expire_at is no time", `{write: [{hash: "u:{id}", expire_at: email}]}`,
+			"write[0].expire_at",
 			`expire_at needs a time: a date, or a number of seconds since 1970; "email" is text`,
 		},
 		{
@@ -55,12 +59,14 @@ func TestBadMappings(t *testing.T) {
 			`"at" is a time`,
 		},
 		{
-			"expire_at is unknown", `{write: [{hash: "u:{id}", expire_at: borne}]}`, "write[0].expire_at",
+			"expire_at is unknown", `{write: [{hash: "u:{id}", expire_at: borne}]}`,
+			"write[0].expire_at",
 			`in "borne": shop.users has no column "borne"; did you mean "born"?`,
 		},
 		{
 			"expire_at is excluded",
-			`{columns: {exclude: [born]}, write: [{hash: "u:{id}", expire_at: born}]}`, "write[0].expire_at",
+			`{columns: {exclude: [born]}, write: [{hash: "u:{id}", expire_at: born}]}`,
+			"write[0].expire_at",
 			"the column born is excluded and must not be published",
 		},
 		{
@@ -103,7 +109,8 @@ func TestBadMappings(t *testing.T) {
 				"the column id is excluded",
 		},
 		{
-			"nullable unique key", `{write: [{string: "p:{phone}", value: "{id}"}]}`, "write[0].string",
+			"nullable unique key", `{write: [{string: "p:{phone}", value: "{id}"}]}`,
+			"write[0].string",
 			`the key "p:{phone}" contains no primary or unique NOT NULL key of shop.users, ` +
 				"and its unique key (phone) allows NULL in several rows; " +
 				"add `when_null: skip` here to omit rows with NULL",
@@ -120,7 +127,8 @@ func TestBadMappings(t *testing.T) {
 		},
 		{
 			"nullable unique key in lower case",
-			`{write: [{string: "p:{phone|lower}", value: "{id}", when_null: skip}]}`, "write[0].string",
+			`{write: [{string: "p:{phone|lower}", value: "{id}", when_null: skip}]}`,
+			"write[0].string",
 			"a filter makes different keys",
 		},
 		{
@@ -164,11 +172,13 @@ func TestBadMappings(t *testing.T) {
 			"value belongs to a hash with a field",
 		},
 		{
-			"score of text", `{write: [{sorted_set: x, member: "{id}", score: email}]}`, "write[0].score",
+			"score of text", `{write: [{sorted_set: x, member: "{id}", score: email}]}`,
+			"write[0].score",
 			"a score needs a number or a date",
 		},
 		{
-			"score of a time", `{write: [{sorted_set: x, member: "{id}", score: at}]}`, "write[0].score",
+			"score of a time", `{write: [{sorted_set: x, member: "{id}", score: at}]}`,
+			"write[0].score",
 			"a score needs a number or a date",
 		},
 		{"exclude", `{columns: {exclude: [emial]}}`, "columns.exclude", `did you mean "email"?`},

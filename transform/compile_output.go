@@ -59,7 +59,8 @@ func (c *compiler) warnOfNulls(w *Output, o *output) {
 		return
 	}
 	c.plan.warnings = append(c.plan.warnings, &MappingError{
-		Path: w.Path, Line: w.Line, Message: fmt.Sprintf("%s of %s may be NULL, and %s needs a value: "+
+		Path: w.Path, Line: w.Line,
+		Message: fmt.Sprintf("%s of %s may be NULL, and %s needs a value: "+
 			"a row without it is an error of the table (on_error); add `when_null: skip` here to "+
 			"omit such rows, or `when_null: error` to confirm the default",
 			strings.Join(names, ", "), c.table.FullName(), what),

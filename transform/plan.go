@@ -22,8 +22,8 @@ type Plan struct {
 	key       []int               // columns that identify a row
 	where     *expression.Program // nil takes every row
 	wherePath string              // YAML path of where, for messages
-	// whereIsPrivate is set if where reads a column that is excluded. Then messages do
-	// not show what the condition has computed.
+	// whereIsPrivate is set if where reads a column that is excluded. Then messages do not show
+	// what the condition has computed.
 	whereIsPrivate bool
 	// onError and onTooLong are the reactions to a row that cannot be turned into commands, the
 	// latter to one with a value that is too long.
@@ -183,7 +183,8 @@ func (p *Plan) evaluate(v *computedValues, r *binlog.Row) error {
 // rowError returns a *RowError that names the table, the row and, if err holds one, the column.
 func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 	e := &RowError{
-		Table: p.table.FullName(), Output: settingPath(path, err), Reason: err.Error(), OnError: p.onError,
+		Table: p.table.FullName(), Output: settingPath(path, err),
+		Reason: err.Error(), OnError: p.onError,
 	}
 	if errors.As(err, new(*columns.TooLongError)) {
 		e.OnError = p.onTooLong

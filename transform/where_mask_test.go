@@ -18,10 +18,10 @@ const masks = `mask: {country: sha256, name: "truncate:3", status: redact, id: "
 func TestMaskedComparisons(t *testing.T) {
 	hash := strings.Repeat("0f", 32)
 	for source, want := range map[string]string{
-		`country == "DE"`: `line 1: tables."shop.users".where: in "country == \"DE\"": "DE" is no ` +
-			`value of shop.users.country: its mask sha256 makes every value 64 hexadecimal digits ` +
-			`in lower case, so the comparison is always false; compare with a masked value, ` +
-			`or with a column without a mask (at character 9 of the expression)`,
+		`country == "DE"`: `line 1: tables."shop.users".where: in "country == \"DE\"": "DE" is ` +
+			`no value of shop.users.country: its mask sha256 makes every value 64 hexadecimal ` +
+			`digits in lower case, so the comparison is always false; compare with a masked ` +
+			`value, or with a column without a mask (at character 9 of the expression)`,
 		`country != "DE"`:                            "the comparison is always true",
 		`(country ?? "") == "DE"`:                    "is no value of shop.users.country",
 		`(country ?? "") in ["DE", "` + hash + `"]`:  `"DE" is no value`,

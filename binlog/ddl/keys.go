@@ -141,8 +141,9 @@ func prefixLength(c *Column, length int) int {
 	return length
 }
 
-// labelPrefix returns the length of the prefix that a key of a whole column gets when an ENUM or SET
-// becomes a string: MySQL keeps the size of the old value, in characters. 0 is the whole column.
+// labelPrefix returns the length of the prefix that a key of a whole column gets when an ENUM or
+// SET becomes a string: MySQL keeps the size of the old value, in characters. 0 is the whole
+// column.
 func labelPrefix(old, now *Column) int {
 	if !old.HasLabels() || now.HasLabels() {
 		return 0

@@ -360,8 +360,8 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"template without a name", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{}{id}"}]}`,
-			`x.yaml:5: tables."shop.*".write[0].hash: the template "a:{}{id}" has braces without a ` +
-				`name`,
+			`x.yaml:5: tables."shop.*".write[0].hash: the template "a:{}{id}" has braces ` +
+				`without a name`,
 		},
 		{
 			"score", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
