@@ -3,10 +3,12 @@ package pipelines_test
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"rowfall/pipelines"
+	"rowfall/replication/resp"
 	"rowfall/sink"
 )
 
@@ -64,6 +66,20 @@ func testDeadLetters(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	r.waitForLetters(m, `"1"`, `"2"`, `"3"`, `"5"`)
 	mustBeEqual(t, m.rows("t"), want)
+	r.mustEqual(d, &c, m, "rows with letters")
+	data, err := pipelines.ReadDataset(t.Context(), d.conn, &c.Mapping)
+	must(t, err)
+	failed := []string{d.name + `.t "1"`, d.name + `.t "2"`, d.name + `.t "3"`, d.name + `.t "5"`}
+	if got := data.FailedRows(); !slices.Equal(got, failed) {
+		t.Errorf("the rows that cannot be applied are %v, want %v", got, failed)
+	}
+	m.set(t, resp.AppendCommand(nil, "SADD", "by:x", "7")) // of no row
+	must(t, data.UseLetters(sink.Pieces(m.Keys, "test")))
+	diffs, err := data.Compare(t.Context(), m, 10)
+	if err != nil || len(diffs) != 1 {
+		t.Errorf("%v, and the differences are %v; want one for a member of no row", err, diffs)
+	}
+	m.set(t, resp.AppendCommand(nil, "DEL", "by:x"))
 	if reason := m.letters(t)[`"3"`]; !strings.Contains(reason, "column note: the value has 8") ||
 		strings.Contains(reason, "too long (") {
 		t.Errorf("the reason is %s", reason)

@@ -9,8 +9,10 @@ import (
 	"rowfall/internal/servers"
 )
 
-// differentialMapping maps all tables of two databases, and two tables in other ways.
+// differentialMapping maps all tables of two databases. A script adds entries for single tables:
+// see script.mapping.
 const differentialMapping = `pipeline: test
+salt: grain
 source:
   mysql: {addresses: ["{addr}"], user: root}
   backfill: {chunk_rows: 7, parallel: 2}
@@ -27,34 +29,6 @@ tables:
         shared: true
         when_null: skip
   "{db}_two.*": {write: [{hash: "two:{table}:{pk...}"}]}
-  "{db}.x1":
-    write:
-      - hash: "x:code:{code}"
-      - set: "x:group:{grp}"
-        member: "{id}"
-        when_null: skip
-      - string: "x:phone:{phone}"
-        value: "{id}"
-        when_null: skip
-      - sorted_set: "x:scores"
-        member: "{id}"
-        score: n
-      - set: "x:numbers"
-        member: "{grp}"
-        shared: true
-        when_null: skip
-  "{db}.x2":
-    where: grp != 3
-    write:
-      - hash: "x:two:{id}"
-      - set: "x:fixed"
-        member: "{fixed}"
-        shared: true
-        when_null: skip
-      - set: "x:numbers"
-        member: "{grp}"
-        shared: true
-        when_null: skip
 sink:
   node: {listen: "127.0.0.1:0", dir: "{dir}", max_atomic_rows: 20}
 `
@@ -111,8 +85,18 @@ func (g *generator) script() script {
 	for _, name := range []string{"t1", "t2", "{db}_two.t1", "p1"} {
 		g.createTable(name)
 	}
+	for _, setting := range mappedEntries {
+		g.act("map " + setting)
+	}
 	g.createMapped("x1", "code INT NOT NULL UNIQUE, grp INT, phone VARCHAR(20) UNIQUE, ")
 	g.createMapped("x2", "grp INT, ")
+	g.createGenerated("x3")
+	if g.IntN(2) == 0 {
+		g.createGenerated("x4")
+	}
+	if g.IntN(2) == 0 {
+		g.createEntries()
+	}
 	for len(g.steps) < 160 {
 		g.next()
 	}
@@ -134,8 +118,10 @@ func (g *generator) next() {
 		g.busy()
 	case n < 85:
 		g.schemaChange()
-	case n < 88:
+	case n < 87:
 		g.noise()
+	case n < 91:
+		g.compare()
 	default:
 		g.action()
 	}
@@ -167,17 +153,18 @@ func (g *generator) action() {
 			g.act([]string{"restart", "restart killed"}[g.IntN(2)])
 			return
 		}
-		if g.IntN(3) == 0 {
-			for _, t := range g.tables {
-				if t.key == "" {
-					return // it is in quarantine, maybe
-				}
-			}
-			g.commitAll()
-			g.act("compare")
-			g.isStopped = false
-		}
+		g.compare()
 	}
+}
+
+// compare adds a comparison, unless a table may be in quarantine.
+func (g *generator) compare() {
+	if slices.ContainsFunc(g.tables, func(t *randomTable) bool { return t.key == "" }) {
+		return
+	}
+	g.commitAll()
+	g.act("compare")
+	g.isStopped = false
 }
 
 func (g *generator) act(action string) {
@@ -185,6 +172,20 @@ func (g *generator) act(action string) {
 }
 
 func (g *generator) table() *randomTable { return g.tables[g.IntN(len(g.tables))] }
+
+// changedTable returns a table for a change of rows; half of them concern generated entries.
+func (g *generator) changedTable() *randomTable {
+	if g.IntN(2) > 0 {
+		return g.table()
+	}
+	var list []*randomTable
+	for _, t := range g.tables {
+		if slices.Contains([]string{"x3", "x4", entriesTable}, t.name) {
+			list = append(list, t)
+		}
+	}
+	return list[g.IntN(len(list))]
+}
 
 // sql adds a statement of a session.
 func (g *generator) sql(session int, sql string) *step {
@@ -262,7 +263,7 @@ func (g *generator) pin(t *randomTable) {
 
 // change adds a change of rows.
 func (g *generator) change() {
-	t := g.table()
+	t := g.changedTable()
 	session := g.writer(t)
 	a, b := 1+g.IntN(40), 1+g.IntN(40)
 	g.counter++
@@ -281,7 +282,7 @@ func (g *generator) change() {
 		}
 	}
 	var s *step
-	switch n := g.IntN(12); {
+	switch n := g.IntN(13); {
 	case n < 4 && t.key != "":
 		ids := []int{a}
 		for range g.IntN(6) {
@@ -298,6 +299,9 @@ func (g *generator) change() {
 			t.name, b, b, set, a))
 	case n < 10 && t.key != "":
 		s = g.swap(session, t, a, b)
+	case n < 11 && t.key != "":
+		s = g.sql(session, fmt.Sprintf("UPDATE %s SET id = id - 1, fixed = CONCAT('f', id), "+
+			"n = %d WHERE id < 1000 ORDER BY id", t.name, g.counter))
 	default:
 		s = g.sql(session, fmt.Sprintf("DELETE FROM %s WHERE id BETWEEN %d AND %d",
 			t.name, a, a+g.IntN(5)))

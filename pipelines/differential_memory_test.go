@@ -139,9 +139,11 @@ func (m *memorySubject) fault() *failure {
 	return nil
 }
 
-func (m *memorySubject) progress() stored { return m.memory.progress(m.t) }
-
-func (m *memorySubject) keys() pipelines.KeyReader { return m.memory }
+func (m *memorySubject) copies() []dataCopy {
+	return []dataCopy{{m.memory, m.memory.reader(m.t), func() stored {
+		return m.memory.progress(m.t)
+	}}}
+}
 
 func (m *memorySubject) tail(lines int) string { return m.log.tail(lines) }
 

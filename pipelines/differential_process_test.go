@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/file/filetest"
+	"rowfall/replication/resp"
 	"rowfall/sink"
 )
 
@@ -66,14 +68,17 @@ func runChild(path string) error {
 	return instance.Run(ctx)
 }
 
-// processSubject is a pipeline in a process of its own, with a replica in this process.
+// processSubject is a pipeline in a process of its own, with a replica in this process and a Redis
+// as another replica.
 type processSubject struct {
 	t         *testing.T
 	path, log string
 	master    *sink.Remote
 	replica   *runningInstance
 	data      *sink.Remote // of the replica
-	process   *exec.Cmd    // nil while it is not running
+	redis     *servers.Cache
+	redisData *sink.Remote
+	process   *exec.Cmd // nil while it is not running
 	ended     chan struct{}
 	quit      context.CancelFunc
 	samplers  sync.WaitGroup
@@ -96,6 +101,12 @@ func newProcessSubject(t *testing.T, text string) (subject, *file.Config, []*wat
 	follower.Sink.Node.ReplicaOf = addr
 	p.replica = runInstance(t, follower)
 	p.data = sink.OpenRemote(p.replica.Node.Addr(), "")
+	p.redis, err = servertest.Need(t, servers.Redis).StartCache(t.Context(), servers.Redis,
+		servers.CacheOptions{Args: []string{
+			"--repl-diskless-load", "swapdb", "--replicaof", "127.0.0.1", strconv.Itoa(port),
+		}})
+	must(t, err)
+	p.redisData = sink.OpenRemote(p.redis.Addr(), "")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	p.quit = cancel
@@ -236,9 +247,23 @@ func (p *processSubject) fault() *failure {
 	}
 }
 
-// progress returns the position of the replica.
-func (p *processSubject) progress() stored {
-	at, err := p.data.Progress(p.t.Context(), "test")
+// copies returns the data of the process and of both replicas.
+func (p *processSubject) copies() []dataCopy {
+	var list []dataCopy
+	for _, r := range []*sink.Remote{p.master, p.data, p.redisData} {
+		read := func(command ...string) resp.Reply {
+			reply, err := r.Do(p.t.Context(), command...)
+			must(p.t, err)
+			return replyOf(reply)
+		}
+		list = append(list, dataCopy{r, read, func() stored { return p.progress(r) }})
+	}
+	return list
+}
+
+// progress returns the position of a copy.
+func (p *processSubject) progress(r *sink.Remote) stored {
+	at, err := r.Progress(p.t.Context(), "test")
 	if err != nil || at.Phase == sink.Empty {
 		return stored{}
 	}
@@ -246,8 +271,6 @@ func (p *processSubject) progress() stored {
 	must(p.t, err)
 	return stored{at, position}
 }
-
-func (p *processSubject) keys() pipelines.KeyReader { return p.data }
 
 func (p *processSubject) tail(lines int) string {
 	text, err := os.ReadFile(p.log)
@@ -265,4 +288,6 @@ func (p *processSubject) close() {
 	p.replica.stop()
 	_ = p.master.Close()
 	_ = p.data.Close()
+	_ = p.redisData.Close()
+	must(p.t, p.redis.Stop())
 }

@@ -48,6 +48,13 @@ func (g *generator) value(c randomColumn) string {
 			return fmt.Sprintf("'%d'", n)
 		}
 		return "NULL"
+	case "email":
+		return fmt.Sprintf("'%d@x'", g.IntN(100))
+	}
+	for _, m := range mappedColumns {
+		if m.name == c.name {
+			return m.values[g.IntN(len(m.values))]
+		}
 	}
 	values := randomTypes[c.typ].values
 	return values[g.IntN(len(values))]

@@ -34,6 +34,9 @@ type script []step
 //   - restart, restart killed: shut the MySQL server down, or kill it, and start it again
 //   - backfill TABLE: read a table again, if the pipeline is running
 //   - compare: wait until no job is left, and compare with a rebuild
+//   - map TABLE SETTING: a setting of the mapping, see script.mapping
+//   - ready: wait until the pipeline has a position
+//   - entries CONDITION: record the changes of x9, see recordEntries
 type step struct {
 	session                 int
 	charset                 string

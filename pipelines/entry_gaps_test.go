@@ -109,6 +109,19 @@ func TestGapOfQuarantineByStatement(t *testing.T) {
 	}
 }
 
+// The changes of a table that is altered while the pipeline starts for the first time have no
+// entries until the table's definition is known.
+func TestGapOfAlteredTable(t *testing.T) {
+	l, m := entriesPipeline(t, rowOutput, listOutput)
+	l.addAltered([]ddl.TableName{m.name()}, binlog.Position{File: "log", Offset: 2})
+	if err := l.AdoptSchema(t.Context(), &m.Table, m.definition); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.gaps.Open) != 1 || l.gaps.Open[0].From != "log:2" || l.gaps.Open[0].To != "log:5" {
+		t.Errorf("the gaps are %+v", l.gaps.Open)
+	}
+}
+
 // An initial load that another job replaces has not made the entries of all rows.
 func TestGapOfInitialLoad(t *testing.T) {
 	snapshot := listOutput

@@ -269,7 +269,7 @@ func (l *loop) startAt(ctx context.Context, start string) error {
 	if err := l.addTables(ctx, schemas, load); err != nil {
 		return err
 	}
-	l.addAltered(altered)
+	l.addAltered(altered, position)
 	if len(l.tables.all) == 0 && !l.isOffline {
 		if err := l.checkNames(ctx); err != nil {
 			return err
@@ -373,11 +373,11 @@ func (l *loop) checkLoadable(t *mappedTable) error {
 }
 
 // addAltered maps tables that were altered while they were read. Their jobs read the definitions
-// again, and changes are not applied until then.
-func (l *loop) addAltered(altered []ddl.TableName) {
+// again, and changes after position are not applied until then.
+func (l *loop) addAltered(altered []ddl.TableName, position binlog.Position) {
 	for _, n := range altered {
 		job := l.reconcileJob("altered while its definition was read")
-		job.NeedsSchema = true
+		job.NeedsSchema, job.MissedFrom = true, position.String()
 		l.tables.put(n).Restart(job)
 		l.log.Info().Stringer("table", n).
 			Msg("a table is being altered; a job will read its definition")

@@ -1,4 +1,13 @@
 # The server is killed, and shut down, while the pipeline reads tables and while it is behind.
+-- map x1 write hash: "x:code:{code}"
+-- map x1 write set: "x:group:{grp}", member: "{id}", when_null: skip
+-- map x1 write string: "x:phone:{phone}", value: "{id}", when_null: skip
+-- map x1 write sorted_set: "x:scores", member: "{id}", score: n
+-- map x1 write set: "x:numbers", member: "{grp}", shared: true, when_null: skip
+-- map x2 where: grp != 3
+-- map x2 write hash: "x:two:{id}"
+-- map x2 write set: "x:fixed", member: "{fixed}", shared: true, when_null: skip
+-- map x2 write set: "x:numbers", member: "{grp}", shared: true, when_null: skip
 /* 0 */ CREATE TABLE x1 (id INT PRIMARY KEY, code INT NOT NULL UNIQUE, grp INT, phone INT NOT NULL UNIQUE, n BIGINT, fixed VARCHAR(20))
 /* 0 */ CREATE TABLE x2 (id INT NOT NULL PRIMARY KEY, grp INT, n BIGINT, fixed VARCHAR(20))
 /* 0 */ CREATE TABLE t1 (id INT PRIMARY KEY, n BIGINT, fixed VARCHAR(20))
