@@ -181,6 +181,22 @@ func TestBadMappings(t *testing.T) {
 			"write[0].score",
 			"a score needs a number or a date",
 		},
+		{
+			"where of a hash", `{write: [{hash: "x:{id}", where: id > 1}]}`, "write[0]",
+			"a hash output has no where",
+		},
+		{
+			"where of a text", `{write: [{list: x, value: "{id}", where: email}]}`,
+			"write[0].where", "where needs a condition, true or false for every change",
+		},
+		{
+			"where of an unknown column", `{write: [{stream: x, where: emial != old.email}]}`,
+			"write[0].where", `did you mean "email"?`,
+		},
+		{
+			"old in where of a table", `{where: small != old.small}`, "where",
+			"which only the setting where of a list, stream or publish output has",
+		},
 		{"exclude", `{columns: {exclude: [emial]}}`, "columns.exclude", `did you mean "email"?`},
 		{"include", `{columns: {include: [nme]}}`, "columns.include", `did you mean "name"?`},
 		{"rename", `{columns: {rename: {nme: n}}}`, "columns.rename", `did you mean "name"?`},

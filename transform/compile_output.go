@@ -109,6 +109,9 @@ func (c *compiler) output(w *Output) (output, error) {
 	if err := c.expiry(w, &o); err != nil {
 		return o, err
 	}
+	if o.condition, err = c.changeCondition(w); err != nil {
+		return o, inSetting("where", err)
+	}
 	o.locationColumns = o.key.Columns(nil)
 	if o.member != nil {
 		o.locationColumns = o.member.Columns(o.locationColumns)

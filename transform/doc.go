@@ -18,6 +18,7 @@
 //   - conflicts.go: what is rejected because two outputs could write the same key.
 //   - change.go, plan.go, output.go: from a change to the outputs, and from an output to the
 //     location of a row. Each calls the next.
+//   - change_condition.go: which changes a list, a stream or a channel tells of.
 //   - hash.go, shared_hash.go, json.go, string.go, set.go, shared_set.go, sorted_set.go: the writer
 //     of each kind of output. list.go, stream.go, publish.go: the emitters of the kinds that act
 //     once per change. Both use fields.go for the fields of a row, and content.go for values.

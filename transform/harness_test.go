@@ -271,7 +271,7 @@ func parseOutput(t testing.TB, o *transform.Output, key string, value any) {
 	default:
 		for _, kind := range transform.Kinds() {
 			for _, s := range kind.Settings {
-				if s.Name == key && kind.Number == transform.Hash {
+				if s.Name == key {
 					if err := s.Set(o, fmt.Sprint(value)); err != nil {
 						t.Fatal(err)
 					}

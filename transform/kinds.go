@@ -65,13 +65,13 @@ var kinds = []Kind{
 		Number: List, Keyword: "list", RedisType: "list",
 		Settings: []Setting{
 			textSetting("value", ValueTemplate, true, valueOf), pushSetting, maxLenSetting,
-			snapshotSetting,
+			snapshotSetting, whereSetting,
 		},
 		compile: compileList,
 	},
 	{
 		Number: Stream, Keyword: "stream", RedisType: "stream",
-		Settings: []Setting{maxLenSetting, snapshotSetting},
+		Settings: []Setting{maxLenSetting, snapshotSetting, whereSetting},
 		compile:  compileStream,
 	},
 	{
@@ -79,6 +79,7 @@ var kinds = []Kind{
 		Settings: []Setting{
 			textSetting("message", ValueTemplate, true,
 				func(w *Output) *string { return &w.Message }),
+			whereSetting,
 		},
 		compile: compilePublish,
 	},
@@ -212,6 +213,10 @@ var snapshotSetting = Setting{
 	},
 	set: func(w *Output, text string) error { w.Snapshot = text == "true"; return nil },
 }
+
+// whereSetting is a condition over the change, for a kind that acts once per change.
+var whereSetting = textSetting("where", Expression, false,
+	func(w *Output) *string { return &w.Where })
 
 // Get returns the text of the setting in an output, "" if the output does not have it.
 func (s *Setting) Get(w *Output) string { return s.get(w) }

@@ -199,6 +199,9 @@ type Output struct {
 	Push Push
 	// Snapshot makes a list or a stream act on each row that the initial load of a table reads.
 	Snapshot bool
+	// Where is a condition of a list, a stream or Publish: changes that it rejects have no effect.
+	// It may use old.column. Empty accepts every change.
+	Where string
 	// hasWhenNull is set if the pipeline file has the setting, even with its default.
 	hasWhenNull bool
 	// isDefault is set for the output of a table without a write list.

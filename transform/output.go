@@ -60,6 +60,8 @@ type output struct {
 	emitter emitter
 	// snapshot is set if the emitter also acts on the rows of an initial load.
 	snapshot bool
+	// condition accepts the changes on which the emitter acts; nil accepts every change.
+	condition *changeCondition
 	// key is the key's template. member is the template of a shared hash's field, or of the member
 	// of a set or sorted set; nil means that the row owns its key.
 	key, member *template.Template
@@ -197,6 +199,9 @@ func (o *output) emitOnce(u *Commands, s *scratch, ch *rowChange) error {
 	row := ch.new
 	if op == binlog.Delete {
 		row = ch.accepted
+	}
+	if ok, err := o.condition.accepts(s, row, ch.accepted); err != nil || !ok {
+		return inSetting("where", err)
 	}
 	var at image
 	if err := o.locateNew(s, row, &at); err != nil || !at.present {

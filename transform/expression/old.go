@@ -46,8 +46,8 @@ func (c *checker) member(n *ast.MemberNode) node {
 // because there is no such row for an insert.
 func (c *checker) oldColumn(n ast.Node, name string) node {
 	if !c.allowOld {
-		return c.fail(n, "old.%s is the value before a change, which only the outputs stream and "+
-			"publish have; write %s for the value of the row", name, name)
+		return c.fail(n, "old.%s is the value before a change, which only the setting where of a "+
+			"list, stream or publish output has; write %s for the value of the row", name, name)
 	}
 	out := c.column(n, name)
 	read := out.eval
