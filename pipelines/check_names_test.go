@@ -67,7 +67,7 @@ func testDottedDatabase(t *testing.T, d *database) {
 		t.Errorf("ended with\n%v, want\n%s", r.err, want)
 	}
 	m := newMemory()
-	start(t, d.config("\""+d.name+".*\"", "\"`bb.dot`.t\"", "user: root", "user: dotted"), m, "")
+	start(t, d.config("\""+d.name+".*\"", "\"`bb.dot`.t\"", "user: rowfall", "user: dotted"), m, "")
 	m.waitAt(t, d.end())
 	d.exec("INSERT INTO `bb.dot`.t VALUES (2, 2)", "INSERT INTO t VALUES (6, 6)")
 	m.waitAt(t, d.end())

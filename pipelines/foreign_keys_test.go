@@ -25,7 +25,7 @@ func testCascades(t *testing.T, d *database) {
 	d.exec("SET GLOBAL sql_quote_show_create=OFF")
 	defer d.exec("SET GLOBAL sql_quote_show_create=ON")
 	start(
-		t, d.config("user: root", "user: reader"), m, "",
+		t, d.config("user: rowfall", "user: reader"), m, "",
 	).mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL",
 		"drop the cascade", "cascades: ignore")
 	if n := len(m.Units(0)); n > 0 {

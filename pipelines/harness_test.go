@@ -79,7 +79,15 @@ func newDatabase(t *testing.T, db *servers.Database) *database {
 	d.name = d.name[max(0, len(d.name)-50):]
 	d.conn = d.dial()
 	d.exec("CREATE DATABASE `"+d.name+"`", "USE `"+d.name+"`")
+	d.createUser()
 	return d
+}
+
+// createUser creates the user of config, with the privileges that the README names and no others.
+func (d *database) createUser() {
+	d.exec("SET sql_log_bin = 0", "CREATE USER IF NOT EXISTS rowfall@'%'",
+		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO rowfall@'%'",
+		"SET sql_log_bin = 1")
 }
 
 func (d *database) dial() *mysql.Conn {
@@ -154,7 +162,7 @@ func (d *database) configText(edits ...string) string {
 	d.t.Helper()
 	text := fmt.Sprintf(`pipeline: test
 source:
-  mysql: {addresses: [%q], user: root}
+  mysql: {addresses: [%q], user: rowfall}
   backfill: {chunk_rows: 1000}
 tables:
   "%s.*": {}

@@ -67,7 +67,7 @@ func testNewTablesWhileCut(t *testing.T, d *database) {
 		"DROP USER IF EXISTS cut", "CREATE USER cut",
 		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO cut",
 	)
-	c := d.config("user: root", "user: cut")
+	c := d.config("user: rowfall", "user: cut")
 	m := newMemory()
 	r := start(t, c, m, "")
 	m.waitAt(t, d.end())

@@ -29,7 +29,7 @@ func testPasswordFile(t *testing.T, d *database) {
 		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO rotated",
 		"CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	write(first)
-	c := d.config("user: root", fmt.Sprintf("user: rotated, password: %q", "${file:"+path+"}"))
+	c := d.config("user: rowfall", fmt.Sprintf("user: rotated, password: %q", "${file:"+path+"}"))
 	log := new(syncedBuffer)
 	opened, err := pipelines.Open(c, "", zerolog.New(log))
 	if err != nil {

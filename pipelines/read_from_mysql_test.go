@@ -30,6 +30,7 @@ func newPair(t *testing.T, kind servers.Kind) pair {
 	primary := newDatabase(t, servertest.Database(t, kind, o))
 	replica := &database{t: t, addr: servertest.Database(t, kind, o).Addr(), name: primary.name}
 	replica.conn = replica.dial()
+	replica.createUser()
 	replica.follow(primary)
 	replica.exec("USE `" + primary.name + "`")
 	return pair{primary, replica}
@@ -37,7 +38,7 @@ func newPair(t *testing.T, kind servers.Kind) pair {
 
 // readFrom returns the configuration of a pipeline that reads rows from other servers.
 func (p *pair) readFrom(addresses ...string) file.Config {
-	return p.config("user: root}", "user: root, read_from: [\""+strings.Join(addresses, `", "`)+
+	return p.config("user: rowfall}", "user: rowfall, read_from: [\""+strings.Join(addresses, `", "`)+
 		"\"]}", "chunk_rows: 1000", "chunk_rows: 100, rows_per_second: 4000",
 		`.*": {}`, ".*\": {}\n  \""+p.name+".loose\": {key_columns: [id]}")
 }
@@ -193,6 +194,7 @@ func testReadFromBlank(t *testing.T, p *pair, kind servers.Kind) {
 	o := servers.DatabaseOptions{GTID: true, Args: args}
 	blank := &database{t: t, addr: servertest.Database(t, kind, o).Addr(), name: p.name}
 	blank.conn = blank.dial()
+	blank.createUser()
 	reset := "RESET MASTER"
 	if kind == servers.MySQL {
 		reset = "RESET BINARY LOGS AND GTIDS"
@@ -234,7 +236,7 @@ func testReadFromChanged(t *testing.T, p *pair) {
 // Without GTIDs rows cannot be read from another server.
 func TestReadFromWithoutGTIDs(t *testing.T) {
 	d := newDatabase(t, servertest.Database(t, servers.MySQL, servers.DatabaseOptions{}))
-	c := d.config("user: root}", "user: root, read_from: [127.0.0.1:1]}")
+	c := d.config("user: rowfall}", "user: rowfall, read_from: [127.0.0.1:1]}")
 	start(t, c, newMemory(), "").mustStop("test.yaml:3: source.mysql.read_from: ", "has no GTIDs",
 		"set its gtid_mode to ON, or remove read_from")
 }

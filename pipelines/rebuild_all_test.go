@@ -62,7 +62,7 @@ func testPurged(t *testing.T, d *database) {
 	}
 	newest := logs.Text(len(logs.Rows)-1, "Log_name")
 	d.exec("PURGE BINARY LOGS TO '" + newest + "'")
-	stopping := d.config("user: root", "user: root, on_purged: stop")
+	stopping := d.config("user: rowfall", "user: rowfall, on_purged: stop")
 	start(t, stopping, m, "").mustStop("1236")
 	r = start(t, c, m, "")
 	r.mustFail("purged the binlog", "every table is read again")

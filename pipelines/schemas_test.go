@@ -72,7 +72,7 @@ func testRevoked(t *testing.T, d *database) {
 		"DROP USER IF EXISTS revoked", "CREATE USER revoked",
 		"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO revoked")
 	on := "`" + d.name + "`.`t`"
-	c := d.config("user: root", "user: revoked", `.*": {}`, `.t": {}`)
+	c := d.config("user: rowfall", "user: revoked", `.*": {}`, `.t": {}`)
 	m := newMemory()
 	for _, rest := range []string{"", "GRANT SELECT (id) ON " + on + " TO revoked"} {
 		d.exec("GRANT SELECT ON " + on + " TO revoked")

@@ -170,7 +170,7 @@ func testPositionTime(t *testing.T, d *database) {
 	}
 	for i, at := range times {
 		m := newMemory()
-		r := start(t, d.config("user: root}", fmt.Sprintf("user: root, start: %q}",
+		r := start(t, d.config("user: rowfall}", fmt.Sprintf("user: rowfall, start: %q}",
 			"time:"+at.UTC().Format(time.RFC3339))), m, "")
 		r.waitAt(m, d.end())
 		r.kill()

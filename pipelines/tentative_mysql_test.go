@@ -70,7 +70,7 @@ func mustHavePast(t *testing.T, d *database, m *memory) {
 }
 
 func (d *database) startAt(p binlog.Position) file.Config {
-	return d.config("user: root}", "user: root, start: '"+p.String()+"'}")
+	return d.config("user: rowfall}", "user: rowfall, start: '"+p.String()+"'}")
 }
 
 // A run that begins before the recorded definitions takes the columns from full metadata. A table

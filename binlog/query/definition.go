@@ -13,8 +13,12 @@ import (
 
 // Definition returns the definition of a table as SHOW CREATE TABLE prints it. t is what Tables has
 // returned. If the text is not understood, or differs from t, or if the table was dropped or
-// renamed since then, Definition returns that of t, with Partial set.
+// renamed since then, Definition returns that of t, with Partial set. So it does for a view, whose
+// text needs the privilege SHOW VIEW.
 func Definition(ctx context.Context, c *mysql.Conn, t *binlog.Table) (*ddl.Schema, error) {
+	if t.NotFollowed == kindsNotFollowed["VIEW"] {
+		return ddl.FromTable(t), nil
+	}
 	schema, err := definition(ctx, c, t)
 	if IsNoTable(err) {
 		return ddl.FromTable(t), nil
