@@ -341,6 +341,48 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// The end of a file with transactions without GTIDs may be missing besides what --missing names.
+func TestMissingWithoutGTIDs(t *testing.T) {
+	files, contents := testdata(t, "mysql")
+	all, err := testLog(t, "mysql").Find(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := boundaries(t, testLog(t, "mysql"), &all)
+	cut := places[3].Offset
+	mixed := anonymous(t, contents[0][:places[1].Offset])
+	mixed = append(mixed, contents[0][len(mixed):cut]...)
+	for name, c := range map[string]struct {
+		afterCrash []string
+		want       string
+	}{
+		"cut off": {nil, "binlog.000002: it does not end in"},
+		"crashed": {[]string{"binlog.000002"}, ""},
+	} {
+		l, err := newLog([]logFile{memoryFile("binlog.000002", mixed), files[1]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.skipChecksum = true
+		if err := l.AfterCrash(c.afterCrash); err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Find(t.Context(), "", "")
+		if err != nil || s.Broken == nil {
+			t.Fatalf("%s, without --missing: %+v, %v", name, s, err)
+		}
+		_, missing, _ := strings.Cut(s.Broken.Error(), "add --missing ")
+		if err := l.Missing(missing); err != nil {
+			t.Fatal(err)
+		}
+		s, err = l.Find(t.Context(), "", "")
+		if err != nil || (s.Broken == nil) != (c.want == "") ||
+			s.Broken != nil && !strings.Contains(s.Broken.Error(), c.want) {
+			t.Errorf("%s, with --missing: %+v, %v", name, s, err)
+		}
+	}
+}
+
 // anonymous returns a MySQL's binlog file as it is without GTIDs.
 func anonymous(t *testing.T, content []byte) []byte {
 	t.Helper()

@@ -158,11 +158,9 @@ func (f *finder) checkContinuity(r *eventReader) error {
 	if err != nil {
 		return err
 	}
-	if executed := r.parser.Position().GTID; !executed.Contains(h.previous) {
-		missing := h.previous.Subtract(&executed)
-		if f.log.missing.Contains(missing) {
-			return nil
-		}
+	executed := r.parser.Position().GTID
+	isMissing := !executed.Contains(h.previous)
+	if missing := h.previous.Subtract(&executed); isMissing && !f.log.missing.Contains(missing) {
 		return fmt.Errorf("read binlog file %s: the files before it do not contain %s: the file "+
 			"before it was copied while the server wrote it, or gtid_purged was set on the "+
 			"server; copy that file again, omit the files after it, or, to leave these "+
@@ -171,7 +169,7 @@ func (f *finder) checkContinuity(r *eventReader) error {
 	switch before := &r.before; {
 	case before.isClosed:
 		return nil
-	case before.inUse:
+	case before.inUse && !isMissing:
 		return fmt.Errorf("read binlog file %s: the file before it was copied while the server "+
 			"wrote it, and its end may be missing; copy that file again, or omit the files "+
 			"after it", begin.File)

@@ -49,7 +49,7 @@ func testRanges(t *testing.T, seed uint64) *world {
 		Parallel: 2 + w.rng.IntN(3), ChunkRows: 1 + w.rng.IntN(5),
 		DirtyKeyBytes: dirtyKeyCost * (1 + w.rng.IntN(6)) << w.rng.IntN(6),
 	}
-	w.splitChunks, w.estimate = 1, 150
+	w.splitChunks, w.estimate, w.hasReplicas = 1, 150, w.rng.IntN(3) == 0
 	for range 200 {
 		w.changeAnywhere()
 	}

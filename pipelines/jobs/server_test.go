@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -118,6 +119,28 @@ func keyCells(table *binlog.Table, cells [][]byte) [][]byte {
 
 func at(n int) binlog.Position { return binlog.Position{File: "log.1", Offset: uint64(n)} }
 
+// gtids returns the GTIDs of the first n events.
+func gtids(n int) binlog.GTIDSet {
+	if n == 0 {
+		return binlog.GTIDSet{}
+	}
+	const source = "8a94f357-aab4-11df-86ab-c80aa9429562"
+	set, err := binlog.ParseGTIDSet(fmt.Sprintf("%s:1-%d", source, n))
+	if err != nil {
+		panic(err)
+	}
+	return set
+}
+
+// fence returns the fence of a SELECT that has seen n events.
+func (w *world) fence(n int) binlog.Position {
+	if !w.hasReplicas {
+		return at(len(w.server.log))
+	}
+	// Each SELECT may read from another replica, which may have executed more than is visible.
+	return binlog.Position{GTID: gtids(n + w.rng.IntN(len(w.server.log)-n+1))}
+}
+
 // reader implements RowReader.
 type reader struct{ w *world }
 
@@ -146,7 +169,7 @@ func (r *reader) query(
 	if r.w.afterQuery != nil {
 		r.w.afterQuery()
 	}
-	return at(len(r.w.server.log)), nil
+	return r.w.fence(n), nil
 }
 
 func (r *reader) ReadRows(

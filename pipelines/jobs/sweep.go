@@ -212,11 +212,12 @@ func (s *sweep) add(t *Table, at transform.Location) {
 
 // run looks the rows of the locations up.
 func (s *sweep) run(ctx context.Context, rows RowReader) error {
-	request := query.MatchRequest{Table: s.plan.Table(), Columns: s.columns}
+	places := placesOfKey(s.plan.Table(), s.columns)
+	request := query.MatchRequest{Table: s.plan.Table(), Columns: pick(s.columns, places)}
 	for i, at := range s.locations {
 		s.stale[i] = true
 		if texts := s.texts(at); texts != nil {
-			request.Values = append(request.Values, texts)
+			request.Values = append(request.Values, pick(texts, places))
 		}
 	}
 	s.rows = len(s.locations)
@@ -227,6 +228,34 @@ func (s *sweep) run(ctx context.Context, rows RowReader) error {
 	var err error
 	s.fence, err = rows.ReadMatching(ctx, request, s.from, s)
 	return err
+}
+
+// placesOfKey returns the places in columns by which rows are looked up: those of the table's key,
+// if columns include it, else all. With a further column that has an index, a MariaDB may read all
+// rows with the same value of that column.
+func placesOfKey(table *binlog.Table, columns []int) (places []int) {
+	for _, k := range table.Key() {
+		if i := slices.Index(columns, k); i >= 0 {
+			places = append(places, i)
+		}
+	}
+	if len(places) > 0 && len(places) == len(table.Key()) {
+		return places
+	}
+	places = make([]int, len(columns))
+	for i := range places {
+		places[i] = i
+	}
+	return places
+}
+
+// pick returns the elements at some places.
+func pick[T any](all []T, places []int) []T {
+	picked := make([]T, len(places))
+	for i, place := range places {
+		picked[i] = all[place]
+	}
+	return picked
 }
 
 // texts returns the texts of s.columns in the row that writes a location; nil if no row of the

@@ -2,11 +2,13 @@ package jobs
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"rowfall/binlog"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink/sinktest"
 )
@@ -17,6 +19,23 @@ db.o:
     - set: by:{x}
       member: "{id}"
       when_null: skip`
+
+// Rows are looked up by the key of the table alone, if a location determines it.
+func TestPlacesOfKey(t *testing.T) {
+	for _, c := range []struct {
+		table         *binlog.Table
+		columns, want []int
+	}{
+		{tableT, []int{2, 1, 0}, []int{2, 1}},
+		{tableT, []int{0, 1}, []int{0, 1}},
+		{tableT, []int{0, 2}, []int{0, 1}}, // the other key column cannot be compared
+		{tableL, []int{2, 1, 0}, []int{0, 1, 2}},
+	} {
+		if got := placesOfKey(c.table, c.columns); !slices.Equal(got, c.want) {
+			t.Errorf("%v of key %v: %v, want %v", c.columns, c.table.Key(), got, c.want)
+		}
+	}
+}
 
 // A sweep that would remove more than half of what it finds waits until a user confirms it, and
 // counts everything once, however it is interrupted.
