@@ -124,8 +124,9 @@ func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 	return p.progress(h), nil
 }
 
-// addMissing adds the transactions of Options.Missing to the position that the files before a
-// PREVIOUS_GTIDS_LOG_EVENT should contain. It returns nil if there are none.
+// addMissing handles a PREVIOUS_GTIDS_LOG_EVENT, which lists the transactions of all files before.
+// Transactions of Options.Missing that are in the list and not in the position are added to the
+// position. addMissing returns nil if it adds none.
 func (p *Parser) addMissing(body []byte) (*binlog.Skipped, error) {
 	if p.missing.IsZero() || !p.trackGTIDs || p.skip.active() {
 		return nil, nil
@@ -138,7 +139,7 @@ func (p *Parser) addMissing(body []byte) (*binlog.Skipped, error) {
 	if rest.IsZero() || !p.missing.Contains(rest) {
 		return nil, nil
 	}
-	// The parser of sets merges intervals.
+	// ParseGTIDSet merges the intervals of both sets.
 	all, err := binlog.ParseGTIDSet(strings.Trim(p.position.GTID.String()+","+rest.String(), ","))
 	if err != nil {
 		return nil, err

@@ -13,8 +13,9 @@ import (
 type Options struct {
 	// MariaDB is set for the events of a MariaDB, unset for those of a MySQL.
 	MariaDB bool
-	// Missing are transactions that the binlog does not contain, although files after them say that
-	// the server has executed them. The position includes them when the stream passes them.
+	// Missing are transactions that the binlog does not contain, although the server has executed
+	// them, as the GTIDs at the beginning of a later file show. After the beginning of that file,
+	// the position includes them.
 	Missing binlog.GTIDSet
 	// GTIDs is set for a server whose transactions have GTIDs, so that positions have a GTID set.
 	GTIDs bool

@@ -126,7 +126,7 @@ func (m *Source) IsPurged(
 	return query.IsPurged(ctx, m.conn, at, server == m.conn.Server().UUID)
 }
 
-// EstimateRows returns what the server's table statistics tell.
+// EstimateRows returns the numbers of rows from the server's table statistics.
 func (m *Source) EstimateRows(ctx context.Context, t []*binlog.Table) ([]int64, error) {
 	return query.EstimateRows(ctx, m.conn, t)
 }
@@ -194,7 +194,7 @@ func (m *Source) ResolvePosition(ctx context.Context, text string) (binlog.Posit
 		return p, err
 	}
 	if !found {
-		return p, source.Stopf("position %q: the server has no such place in its binlog; "+
+		return p, source.Stopf("position %q: the server has no such position in its binlog; "+
 			"SHOW BINARY LOGS lists its files", text)
 	}
 	p.GTID = set
