@@ -100,7 +100,8 @@ func (l *loop) adoptUnlogged(
 			continue // the loop finds the table at the table map of its first row
 		}
 		heirs = append(heirs, p)
-		if err := l.rebuildUnknown(ddl.NameOf(schemas[full]), "no statement in the binlog has created it"); err != nil {
+		err = l.rebuildUnknown(ddl.NameOf(schemas[full]), "no statement in the binlog has created it")
+		if err != nil {
 			return nil, err
 		}
 	}

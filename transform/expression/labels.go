@@ -15,8 +15,8 @@ import (
 // mistake. The caller must not change them.
 func (p *Program) Warnings() []string { return p.warnings }
 
-// labelled describes the texts of a masked, ENUM or SET column: results of the mask, or the column's
-// labels, and the texts that stand for NULL.
+// labelled describes the texts of a masked, ENUM or SET column: results of the mask, or labels of
+// the column, and the texts that stand for NULL.
 type labelled struct {
 	column *binlog.Column
 	// isMasked is set for a masked column, which has no labels. index is the column's index.
