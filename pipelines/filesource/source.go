@@ -88,7 +88,7 @@ func (f *Source) CheckOrigin(string) error { return nil }
 // CheckSettings implements source.Server. The stream rejects what it cannot read.
 func (f *Source) CheckSettings(context.Context) ([]query.Problem, error) { return nil, nil }
 
-// MissingGTIDs implements source.Server. The start is a place in the files.
+// MissingGTIDs implements source.Server. Every start is a position in the files.
 func (f *Source) MissingGTIDs(
 	context.Context, *binlog.GTIDSet,
 ) (missing binlog.GTIDSet, err error) {
