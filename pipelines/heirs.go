@@ -100,8 +100,8 @@ func (l *loop) adoptUnlogged(
 			continue // the loop finds the table at the table map of its first row
 		}
 		heirs = append(heirs, p)
-		err = l.rebuildUnknown(ddl.NameOf(schemas[full]), "no statement in the binlog has created it")
-		if err != nil {
+		n := ddl.NameOf(schemas[full])
+		if err := l.rebuildUnknown(n, "no statement in the binlog has created it"); err != nil {
 			return nil, err
 		}
 	}

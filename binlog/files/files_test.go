@@ -287,7 +287,7 @@ func TestHole(t *testing.T) {
 	}
 }
 
-// Transactions that no file contains, because gtid_purged was set, are passed if Missing names them.
+// Transactions that no file contains, because gtid_purged was set, are passed if Missing has them.
 // The position includes them, and an event shows the hole.
 func TestMissing(t *testing.T) {
 	files, contents := testdata(t, "mysql")
