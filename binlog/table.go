@@ -45,7 +45,7 @@ type Table struct {
 	// Unique holds the other unique keys all of whose columns are NOT NULL.
 	Unique [][]int
 	// NullableUnique holds the unique keys with a nullable column, in the order of
-	// SetNullableUnique: two rows without NULL in such a key differ in it.
+	// SetNullableUnique. Two rows that have no NULL in the columns of such a key differ in them.
 	NullableUnique [][]int
 	// NotFollowed is the reason why the table's rows cannot be followed ("it is a
 	// sequence"); empty for a table that can be followed.
@@ -90,8 +90,8 @@ func (t *Table) Key() []int {
 	return nil
 }
 
-// SetNullableUnique sets NullableUnique to keys without repetitions, in an order that depends on
-// their columns only: the names of the keys may be unknown.
+// SetNullableUnique sets NullableUnique to keys, without duplicates and sorted by their columns,
+// because the names of the keys may be unknown.
 func (t *Table) SetNullableUnique(keys [][]int) {
 	slices.SortFunc(keys, slices.Compare)
 	t.NullableUnique = slices.CompactFunc(keys, slices.Equal)

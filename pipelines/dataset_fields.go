@@ -22,8 +22,8 @@ func (d *Dataset) CompareFieldExpiry(members []string) (diffs []string) {
 		if !ok {
 			diffs = append(diffs, fmt.Sprintf("%q is no field that expires", m))
 		} else if !d.failed.mayHave(key, field) {
-			diffs = append(diffs, fmt.Sprintf("the field %q of %q expires, and no row makes that",
-				field, key))
+			diffs = append(diffs, fmt.Sprintf("the field %q of %q expires, but no row gives it an "+
+				"expiry", field, key))
 		}
 	}
 	for _, m := range slices.Sorted(maps.Keys(d.fields)) {

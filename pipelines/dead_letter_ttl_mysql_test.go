@@ -13,7 +13,8 @@ import (
 func (m *memory) fieldExpiry(t *testing.T, key, field string) int64 {
 	t.Helper()
 	entry := transform.AppendFieldEntry(nil, []byte(key), []byte(field))
-	reply, err := m.Read(t.Context(), []byte("ZSCORE"), []byte(sink.FieldExpiryKey("test")), entry)
+	reply, err := m.query(t.Context(), []byte("ZSCORE"),
+		[]byte(sink.FieldExpiryKey("test")), entry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +26,7 @@ func (m *memory) fieldExpiry(t *testing.T, key, field string) int64 {
 // 1970.
 func (m *memory) expiries(t *testing.T) (all [2]int64) {
 	t.Helper()
-	reply, err := m.Read(t.Context(), []byte("PEXPIRETIME"), []byte("t:1"))
+	reply, err := m.query(t.Context(), []byte("PEXPIRETIME"), []byte("t:1"))
 	if err != nil {
 		t.Fatal(err)
 	}

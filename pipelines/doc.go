@@ -9,10 +9,12 @@
 //     files as a source; sink.go: what the loop needs of a sink
 //   - throttle.go, delay.go: pauses of jobs; holds: what a pipeline waits for
 //   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
-//   - start.go: where a run starts; history.go: whether the source still has the data's history
-//   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
-//   - statement.go, catalog.go: statements that were logged as text, such as DDL, and the
-//     definitions that they are applied to
+//   - start.go, start_tables.go: where a run starts, and with which definitions of tables;
+//     history.go: whether the source still has the data's history
+//   - loop.go: the loop: read an event, transform, apply; flush.go: the ends of transactions, and
+//     when a unit is applied; linger.go: how long units are batched
+//   - statement.go, effects.go, catalog.go: statements that were logged as text, such as DDL, their
+//     effects on tables, and the definitions that they are applied to
 //   - schemas.go: comparison of the data's schemas with the server's
 //   - tentative.go, schema_dump.go: starts before the recorded definitions, and --schema
 //   - former.go, heirs.go, removal.go: keys that a table's former definitions or names wrote, and
@@ -24,8 +26,8 @@
 //   - foreign_keys.go, cascades.go, cascade_jobs.go: foreign keys whose cascades are not logged,
 //     the tables that depend on parents by these keys, and the jobs after a change of a parent;
 //     cascade_deletes.go, reference_scan.go: the search for the rows that a cascade has changed
-//   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
-//     that state are in tablestate; table_lists.go: the lists of tables in the position hash
+//   - tables.go: the tables of a run; table_state.go, mapping_state.go: their state in the sink,
+//     whose forms are in tablestate; table_lists.go: the lists of tables in the position hash
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
 //     the loop does for them; the jobs are in package jobs
 //   - keys.go: what the loop does for jobs that read rows by their keys

@@ -97,10 +97,10 @@ func (l *loop) adoptUnlogged(
 			continue // a plan that cannot be compiled writes no key
 		}
 		if len(overlapping(p, lost)) == 0 {
-			continue // the table map of its first row shows the table
+			continue // the loop finds the table at the table map of its first row
 		}
 		heirs = append(heirs, p)
-		n := ddl.TableName{Database: schemas[full].Database, Table: schemas[full].Name}
+		n := ddl.NameOf(schemas[full])
 		if err := l.rebuildUnknown(n, "no statement in the binlog has created it"); err != nil {
 			return nil, err
 		}
@@ -108,8 +108,8 @@ func (l *loop) adoptUnlogged(
 	return heirs, nil
 }
 
-// findUnlogged returns the names of the server's tables that the mapping matches and that the loop
-// does not know.
+// findUnlogged returns the full names of the server's tables that the mapping matches and that are
+// not in l.tables.
 func (l *loop) findUnlogged(ctx context.Context) (map[string]bool, error) {
 	all, err := l.schemas.AllTables(ctx)
 	if err != nil {
@@ -117,7 +117,7 @@ func (l *loop) findUnlogged(ctx context.Context) (map[string]bool, error) {
 	}
 	found := make(map[string]bool)
 	for _, t := range all {
-		matches, err := l.matches(ddl.TableName{Database: t.Database, Table: t.Name})
+		matches, err := l.matches(ddl.NameOf(t))
 		if err != nil {
 			return nil, err
 		}

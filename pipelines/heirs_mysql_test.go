@@ -66,7 +66,7 @@ func testSwapWithSharedSet(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	missing := ""
 	m.After = func(u *sink.Unit) error {
-		members, err := m.Read(t.Context(), []byte("SCARD"), []byte("all"))
+		members, err := m.query(t.Context(), []byte("SCARD"), []byte("all"))
 		if members.Int != 5+2*more && missing == "" {
 			missing = fmt.Sprint(members.Int, " members are there, ", err, u.Progress)
 		}
@@ -79,7 +79,7 @@ func testSwapWithSharedSet(t *testing.T, d *database) {
 	}
 	for member, want := range map[string]int64{"1": 2, "2": 1, "3": 2, "11": 2, "12": 1} {
 		key := sink.ReferencesKey("test", []byte("all"), []byte(member))
-		rows, err := m.Read(t.Context(), []byte("SCARD"), []byte(key))
+		rows, err := m.query(t.Context(), []byte("SCARD"), []byte(key))
 		if err != nil || rows.Int != want {
 			t.Errorf("%d rows yield the member %s, want %d (%v)", rows.Int, member, want, err)
 		}

@@ -49,7 +49,7 @@ func applySQL(t *testing.T, l *loop, sql string) {
 	}
 }
 
-// keys returns the keys of the sink with a prefix.
+// keysOf returns the keys of the sink with a prefix.
 func keysOf(l *loop, prefix string) (found []string) {
 	l.sink.(*sinktest.Memory).Keys.Each(prefix, func(key string) { found = append(found, key) })
 	slices.Sort(found)

@@ -15,7 +15,7 @@ import (
 )
 
 // A password in a file may change while the pipeline runs: the next connect reads the file again.
-// While the file is gone, the error names it. No password is logged, nor shown in status.
+// While the file is missing, the error names the file. No password is logged, nor shown in status.
 func testPasswordFile(t *testing.T, d *database) {
 	const first, second = "first-secret", "second-secret"
 	path := filepath.Join(t.TempDir(), "password")

@@ -123,19 +123,19 @@ func (l *loop) stopScan() {
 
 // narrowTables are the tables that wait for a reference scan, or for the keys job after one.
 type narrowTables struct {
-	// names are their names; those of other tables are removed when they are found.
+	// names are their full names. stepReferences removes the names of tables that no longer wait.
 	names map[string]bool
 	// unsaved are the tables whose Job.References were added since the last unit.
 	unsaved map[string]*mappedTable
-	// next is when the tables are looked at again: not with each transaction, because there may be
-	// many of them. A zero time means at once.
+	// next is when stepReferences visits the tables again. With many tables, a visit at each
+	// transaction would take too long. The zero time means at once.
 	next time.Time
 }
 
-// narrowInterval is the time between two looks at the tables that wait.
+// narrowInterval is the time between two visits of the tables that wait.
 const narrowInterval = 10 * time.Millisecond
 
-// add adds a table, which is looked at once before the next transaction.
+// add adds a table. A new table is visited before the next transaction.
 func (n *narrowTables) add(t *mappedTable) {
 	if n.names == nil {
 		n.names, n.unsaved = make(map[string]bool), make(map[string]*mappedTable)

@@ -384,8 +384,8 @@ func TestSkipUnreadable(t *testing.T) {
 	}
 }
 
-// Two runs that have ended in a transaction to skip, with a run between them that has ended
-// elsewhere, do not show that the transaction cannot be read.
+// A run that has ended elsewhere separates two runs that have ended in a transaction to skip. So
+// they do not show that the transaction cannot be read.
 func TestCutsNotInSuccession(t *testing.T) {
 	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:7")
 	if err != nil {

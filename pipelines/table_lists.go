@@ -11,7 +11,7 @@ import (
 // The position hash lists the tables that are being read again, and those in quarantine. A unit
 // contains a list only if it has changed. While thousands of tables are read again, the end of each
 // would still write a list of many kilobytes. So tables that are complete leave a long list
-// together, at most once per positionInterval. A table that is not complete enters it at once.
+// together, at most once per positionInterval. A table that is not complete is added at once.
 
 // longList is the size in bytes from which a list is long.
 const longList = 4096

@@ -4,7 +4,7 @@ package pipelines
 // fits the table.
 type TableWarning struct {
 	Table string `json:"table"`
-	// Warning begins with the place in the pipeline file.
+	// Warning begins with the file, line and path of the setting.
 	Warning string `json:"warning"`
 }
 

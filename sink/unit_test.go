@@ -216,7 +216,7 @@ func TestUnchangedLists(t *testing.T) {
 	}
 	u.Progress.Position, u.Progress.Time = position("1-11", "log", "5"), 7
 	if n := encoded(); n > 200 {
-		t.Errorf("a unit with other lists as before has %d bytes", n)
+		t.Errorf("a unit with unchanged lists has %d bytes", n)
 	}
 	u.Progress.Quarantined = ""
 	if n := encoded(); n > 200 {

@@ -33,12 +33,7 @@ func (c *compiler) changeCondition(w *Output) (*changeCondition, error) {
 			"and this is %s; compare it with something, as in status != old.status",
 			w.Where, p.Kind())
 	}
-	for _, warning := range p.Warnings() {
-		c.plan.warnings = append(c.plan.warnings, &MappingError{
-			Path: w.Path + ".where", Line: w.Line,
-			Message: fmt.Sprintf("in %q: %s", w.Where, warning),
-		})
-	}
+	c.warnInOutput(w, "where", w.Where, p)
 	return &changeCondition{
 		program: p, isPrivate: slices.ContainsFunc(p.Columns(), c.view.IsExcluded),
 	}, nil

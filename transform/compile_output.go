@@ -24,7 +24,7 @@ func (c *compiler) outputs() error {
 	var faults []error
 	for i := range write {
 		w := write[i]
-		c.place(&w, i)
+		c.setPath(&w, i)
 		o, err := c.output(&w)
 		if err != nil {
 			for _, fault := range splitErrors(err) {
@@ -67,8 +67,8 @@ func (c *compiler) warnOfNulls(w *Output, o *output) {
 	})
 }
 
-// place sets the path and the line of the i-th output of the entry, unless they are known.
-func (c *compiler) place(w *Output, i int) {
+// setPath sets the path and the line of the i-th output of the entry, unless they are known.
+func (c *compiler) setPath(w *Output, i int) {
 	if w.Path == "" {
 		w.Path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
 	}

@@ -68,3 +68,54 @@ func (c *content) appendBulk(u *Commands, s *scratch, r *binlog.Row) (err error)
 	}
 	return inSetting(c.setting, err)
 }
+
+// contentWriter writes a row as one content: as a string, or, if isField is set, as a field of a
+// hash that rows share.
+type contentWriter struct {
+	content content
+	isField bool
+}
+
+func (w *contentWriter) put(
+	u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
+) (isWritten bool, err error) {
+	if w.content.isAbsent(ch.new) {
+		if mayExist {
+			w.remove(u, s, nil, at)
+		}
+		return false, nil
+	}
+	if w.isField {
+		u.startCommand(4, verbHSet)
+		u.appendBulk(at.key)
+		u.appendBulk(at.member)
+	} else {
+		u.startCommand(3, verbSet)
+		u.appendBulk(at.key)
+	}
+	return true, w.content.appendBulk(u, s, ch.new)
+}
+
+func (w *contentWriter) change(u *Commands, s *scratch, ch *rowChange, at location) error {
+	if ch.sameColumns(w.content.columns) {
+		return nil
+	}
+	_, err := w.put(u, s, ch, at, true)
+	return err
+}
+
+func (w *contentWriter) remove(u *Commands, _ *scratch, _ *binlog.Row, at location) {
+	if w.isField {
+		appendRemoval(u, verbHDel, at)
+	} else {
+		appendRemoval(u, verbDel, at)
+	}
+}
+
+func (w *contentWriter) expect(args [][]byte, e *Expectation) {
+	if w.isField {
+		e.Pairs, e.hasField = args[2:], true
+	} else {
+		e.Value = args[2]
+	}
+}

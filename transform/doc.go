@@ -18,10 +18,11 @@
 //   - conflicts.go: what is rejected because two outputs could write the same key.
 //   - change.go, plan.go, output.go: from a change to the outputs, and from an output to the
 //     location of a row. Each calls the next.
-//   - change_condition.go: which changes a list, a stream or a channel tells of.
-//   - hash.go, shared_hash.go, json.go, string.go, set.go, shared_set.go, sorted_set.go: the writer
-//     of each kind of output. list.go, stream.go, publish.go: the emitters of the kinds that act
-//     once per change. Both use fields.go for the fields of a row, and content.go for values.
+//   - change_condition.go: the condition that selects the changes of a list, stream or channel.
+//   - hash.go, json.go, string.go, set.go, shared_set.go, sorted_set.go: the writer of each kind of
+//     output. list.go, stream.go, publish.go: the emitters of the kinds that act once per change.
+//     Both use fields.go for the fields of a row, and content.go for values. The writer of strings,
+//     JSON and fields of shared hashes is in content.go, too.
 //   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved,
 //     and commands that need stored state to become bytes.
 //   - expiry.go, duration.go: when keys and fields expire.

@@ -99,8 +99,8 @@ func inSetting(name string, err error) error {
 	return &settingError{name, err}
 }
 
-// settingPath returns the path of the setting of the output at path that err is a fault of; path
-// itself if err concerns several settings or none.
+// settingPath returns the path of the setting that has the fault err, in the output at path. It
+// returns path itself if err is not the fault of one setting.
 func settingPath(path string, err error) string {
 	if e := new(settingError); errors.As(err, &e) && e.name != "" {
 		return path + "." + e.name

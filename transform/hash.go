@@ -27,6 +27,16 @@ func compileHash(c *compiler, w *Output, o *output) error {
 	return nil
 }
 
+// compileSharedHash compiles a hash output with the setting field: a row is one field.
+func compileSharedHash(c *compiler, w *Output, o *output) (err error) {
+	if o.member, err = c.template("field", w.Field); err != nil {
+		return err
+	}
+	content, err := c.content("value", w.Value)
+	o.writer, o.writesContent = &contentWriter{content: content, isField: true}, true
+	return err
+}
+
 func (w *hashWriter) put(
 	u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
 ) (isWritten bool, err error) {

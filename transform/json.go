@@ -9,7 +9,7 @@ import (
 // that of a string without a template.
 func compileJSON(c *compiler, _ *Output, o *output) error {
 	content, err := c.content("", "")
-	o.writer, o.writesContent = &stringWriter{content}, true
+	o.writer, o.writesContent = &contentWriter{content: content}, true
 	return err
 }
 

@@ -250,7 +250,8 @@ func (k OutputKind) row() *Kind {
 	return nil
 }
 
-// keySetting returns the name of the setting that has the output's key; empty if the file has none.
+// keySetting returns the name of the setting that has the output's key; empty for the output of a
+// table without a write list.
 func (w *Output) keySetting() string {
 	if w.isDefault {
 		return ""

@@ -48,12 +48,7 @@ func (c *compiler) columnOrExpression(
 	if err != nil {
 		return nil, inSetting(setting, fmt.Errorf("in %q: %w", text, err))
 	}
-	for _, warning := range p.Warnings() {
-		c.plan.warnings = append(c.plan.warnings, &MappingError{
-			Path: w.Path + "." + setting, Line: w.Line,
-			Message: fmt.Sprintf("in %q: %s", text, warning),
-		})
-	}
+	c.warnInOutput(w, setting, text, p)
 	return p, nil
 }
 

@@ -142,26 +142,26 @@ func prefixLength(c *Column, length int) int {
 }
 
 // labelPrefix returns the length of the prefix that a key of a whole column gets when an ENUM or
-// SET becomes a string: MySQL keeps the size of the old value, in characters. 0 is the whole
-// column.
+// SET becomes a string: MySQL keeps the size of the old value, in characters. 0 means that the key
+// still has the whole column.
 func labelPrefix(old, now *Column) int {
 	if !old.HasLabels() || now.HasLabels() {
 		return 0
 	}
-	display := 0 // the most characters of a value
+	longest := 0 // the characters of the longest value
 	for _, label := range old.Values {
 		n := utf8.RuneCountInString(label)
 		if old.Type == binlog.TypeSet {
-			display += n + 1 // a comma
+			longest += n + 1 // with a comma
 		} else {
-			display = max(display, n)
+			longest = max(longest, n)
 		}
 	}
 	if old.Type == binlog.TypeSet {
-		display--
+		longest--
 	}
 	width, size := max(widths[normalCharset(old.Charset)], 1), fixedSize(&old.Column)
-	if display*width == size {
+	if longest*width == size {
 		return 0
 	}
 	switch now.Type {

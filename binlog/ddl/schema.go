@@ -20,9 +20,9 @@ type Schema struct {
 	Keys []Key
 	// Engine is the storage engine in upper case; empty for the server's default.
 	Engine string
-	// Partial is set for a Schema that was made from a binlog.Table, which has no names of keys, no
-	// keys that are not unique, no defaults and no default character set. A statement that needs
-	// them cannot be applied.
+	// Partial is set for a Schema that was made from a binlog.Table. It has the unique keys without
+	// their names, no other keys, no defaults and no default character set. A statement that needs
+	// any of these cannot be applied.
 	Partial bool
 	// NotFollowed is the reason why the table's rows cannot be followed; empty if they can.
 	NotFollowed string

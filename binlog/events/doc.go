@@ -44,8 +44,8 @@
 // # Files
 //
 // The package is longer than others, because the meaning of an event depends on the events before
-// it, and all of them meet in parser.go. transaction.go, query.go, rows.go and tablemap.go handle
-// one group of event types each; header.go, cursor.go, charset.go, payload.go, statusvars.go and
-// clienttext.go read bytes; logged.go reads the table that a table map with full metadata
-// describes; skip.go, evidence.go and leftout.go decide which transactions are yielded.
+// it, and all of them meet in parser.go. file_events.go, transaction.go, query.go, rows.go and
+// tablemap.go handle one group of event types each; header.go, cursor.go, charset.go, payload.go,
+// statusvars.go and clienttext.go read bytes; logged.go reads the table that a table map with full
+// metadata describes; skip.go, evidence.go and leftout.go decide which transactions are yielded.
 package events

@@ -287,7 +287,7 @@ func TestHole(t *testing.T) {
 	}
 }
 
-// Transactions of which gtid_purged says that no file contains them are passed if the user says so.
+// Transactions that no file contains, because gtid_purged was set, are passed if Missing has them.
 // The position includes them, and an event shows the hole.
 func TestMissing(t *testing.T) {
 	files, contents := testdata(t, "mysql")
@@ -407,7 +407,7 @@ func anonymous(t *testing.T, content []byte) []byte {
 }
 
 // Without GTIDs, a file that mysqlbinlog --raw has copied while the server wrote it looks as after
-// a crash of the server. The next file is read only if the user says that there was a crash.
+// a crash of the server. The next file is read only if AfterCrash was called with the file.
 func TestHoleWithoutGTIDs(t *testing.T) {
 	_, contents := testdata(t, "mysql")
 	first, second := anonymous(t, contents[0]), anonymous(t, contents[1])

@@ -210,12 +210,13 @@ func (l *Log) Flavor() mysql.Flavor { return l.flavor }
 func (l *Log) Version() string { return l.version }
 
 // AfterCrash makes Find accept files at whose end the server has crashed, given by their paths or
-// names: without GTIDs, such a file cannot be told from one whose end is missing.
+// names. Without GTIDs, such a file looks the same as a copy whose end is missing.
 func (l *Log) AfterCrash(paths []string) error {
 	for _, path := range paths {
 		name := filepath.Base(path)
 		if _, found := l.index(name); !found {
-			return fmt.Errorf("--after-crash %s: no such file is among the given ones", path)
+			return fmt.Errorf("--after-crash %s: no such file is given with --binlog; "+
+				"add it there", path)
 		}
 		if l.afterCrash == nil {
 			l.afterCrash = make(map[string]bool)
@@ -225,12 +226,12 @@ func (l *Log) AfterCrash(paths []string) error {
 	return nil
 }
 
-// Missing makes Find and Stream pass transactions of a MySQL that no file contains, although later
-// files say that the server has executed them: gtid_purged was set. The stream yields a Progress
-// with Skipped there.
+// Missing makes Find and Stream pass transactions of a MySQL that no file contains, although the
+// GTIDs of later files show that the server has executed them, because gtid_purged was set. In
+// their place, the stream yields a Progress with Skipped.
 func (l *Log) Missing(set string) (err error) {
 	if l.missing, err = binlog.ParseGTIDSet(set); err == nil && !l.missing.IsMySQL() {
-		err = errors.New("it is no GTID set of a MySQL")
+		err = errors.New("it is not a GTID set of MySQL, such as UUID:1-5")
 	}
 	if err != nil {
 		return fmt.Errorf("--missing %s: %w", set, err)

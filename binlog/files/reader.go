@@ -70,8 +70,8 @@ type fileEnd struct {
 	name string
 	// isClosed is set if the file ends in an event with which the server closes a file.
 	isClosed bool
-	// inUse is set if the server was writing the file when it was copied. mysqlbinlog --raw clears
-	// the mark.
+	// inUse is set if the file has the flag LOG_EVENT_BINLOG_IN_USE_F: the server was writing the
+	// file when it was copied. A copy by mysqlbinlog --raw never has the flag.
 	inUse bool
 }
 

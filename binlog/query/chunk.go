@@ -117,8 +117,8 @@ func Read(
 	return result, nil
 }
 
-// findMaximum returns the text of the largest value of the first key column. An index begins with
-// that column in a table that has a key, so the server looks one row up.
+// findMaximum returns the text of the largest value of the first key column. In a table with a key,
+// an index begins with this column, so the server reads one row of the index.
 func findMaximum(ctx context.Context, c *mysql.Conn, ch *ChunkRequest) ([]byte, error) {
 	t := ch.Table
 	value, err := queryValue(ctx, c, "SELECT MAX("+

@@ -87,8 +87,8 @@ func CheckReplica(
 		"of the source, or was changed itself; %s", extra.String(), remedy)
 }
 
-// checkBlank returns an error for a server without any transaction, unless the source has none,
-// too. Such a server is hardly a replica that lags: more likely, it was never made a replica.
+// checkBlank returns an error for a server without any transaction if the source has transactions.
+// Such a server was most likely never made a replica. It does not just lag.
 func checkBlank(ctx context.Context, replica, source *mysql.Conn) error {
 	var has binlog.GTIDSet
 	var err error

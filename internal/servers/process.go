@@ -16,7 +16,7 @@ import (
 )
 
 // ErrDamaged is the error for a database server that could not recover its own files after it was
-// killed. MariaDB 10.11 rarely refuses its redo log then, although each transaction was synced.
+// killed. In rare cases MariaDB 10.11 rejects its own redo log, although it synced every commit.
 var ErrDamaged = errors.New("the server cannot recover its files")
 
 // errPortInUse is the error for a server that ended because its port was in use.

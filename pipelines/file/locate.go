@@ -40,7 +40,7 @@ func (c *Config) Locate(err error) error {
 func (c *Config) locate(e *transform.MappingError) *Error {
 	line := e.Line
 	if at, ok := c.lines[e.Path]; ok {
-		line = at // of the setting, where e has that of the output around it
+		line = at // e.Line may be the line of the output that has the setting
 	}
 	return &Error{File: c.Path, Line: line, Path: e.Path, Message: e.Message}
 }

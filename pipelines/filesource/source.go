@@ -32,11 +32,12 @@ type Source struct {
 
 var _ source.Source = (*Source)(nil)
 
-// errNoServer is returned for what only a server can answer.
+// errNoServer is returned by methods that need a server.
 var errNoServer = errors.New("binlog files contain no rows of tables")
 
 // Open returns a source of a stretch. It reads the statements before the stretch. dump is the text
-// of --schema. An error is one of reading the files, and final. The log stays the caller's.
+// of --schema. If the files cannot be read, a retry fails in the same way. Open takes no ownership
+// of log.
 func Open(
 	ctx context.Context, log *files.Log, s files.Stretch, m *transform.Mapping, dump string,
 ) (*Source, error) {
@@ -87,7 +88,7 @@ func (f *Source) CheckOrigin(string) error { return nil }
 // CheckSettings implements source.Server. The stream rejects what it cannot read.
 func (f *Source) CheckSettings(context.Context) ([]query.Problem, error) { return nil, nil }
 
-// MissingGTIDs implements source.Server. The start is a place in the files.
+// MissingGTIDs implements source.Server. Every start is a position in the files.
 func (f *Source) MissingGTIDs(
 	context.Context, *binlog.GTIDSet,
 ) (missing binlog.GTIDSet, err error) {
@@ -150,7 +151,7 @@ func (f *Source) EndOfLog(context.Context) (binlog.Position, error) {
 	return f.stretch.Start.Clone(), nil
 }
 
-// ResolvePosition returns the start of the stretch, the only position that a run asks for.
+// ResolvePosition returns the start of the stretch, the only position that a run requests.
 func (f *Source) ResolvePosition(context.Context, string) (binlog.Position, error) {
 	return f.stretch.Start.Clone(), nil
 }

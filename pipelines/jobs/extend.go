@@ -19,7 +19,7 @@ import (
 // the SELECTs before. That ends when the stream has passed H of the first SELECT, so a chunk waits
 // for twice the lag at most. It also ends when the chunk has its share of Config.ChunkBytes.
 
-// extension is what a chunk knows of the SELECTs that extend it.
+// extension is the state of the SELECTs that extend a chunk.
 type extension struct {
 	first      [][]byte        // chunk.after of the first SELECT
 	firstFence binlog.Position // H of the first SELECT
@@ -78,9 +78,9 @@ func (e *Engine) extendChunks(now time.Time) {
 	})
 }
 
-// extend prepares a chunk for its next SELECTs. They double the chunk, because a stream that lags
-// may apply large units, and only between two units the chunk can be extended again. The limiter
-// and the throttle decide before each SELECT, so with one of them there is one SELECT.
+// extend prepares a chunk for its next SELECTs, which double its rows: a stream that lags may apply
+// large units, and the chunk can be extended again only between two units. With a limiter or a
+// throttle there is only one SELECT, because they decide before each SELECT.
 func (e *Engine) extend(c *chunk) {
 	c.after, c.until, c.findMaximum = c.result.Last, c.of.Until, false
 	c.limit = min(c.nextLimit(e.config.ChunkRows), len(c.read))

@@ -31,8 +31,9 @@ type keyRange struct {
 	nextRows int
 	// readTo is the last row of the chunk in flight, as far as it was read; nil if unknown.
 	readTo [][]byte
-	// maximum is the largest value of the first key column, as far as it is known, if Until is nil.
-	// The range also has the rows that were added after it was read.
+	// maximum is the largest value of the first key column at the time of a SELECT; nil if it was
+	// not read, or if Until is set. Rows with larger values that were added later belong to the
+	// range, too.
 	maximum []byte
 }
 
@@ -172,7 +173,7 @@ func (e *Engine) split(t *Table) *keyRange {
 		return nil
 	}
 	r := t.ranges[widest]
-	// A row has a value of its own in a key of one column.
+	// In a key of one column each row has another value, so the width limits the number of rows.
 	if len(t.Schema.Key()) == 1 && to-from < uint64(e.rowsToSplit(r)) {
 		return nil
 	}
@@ -224,8 +225,8 @@ func isInteger(c *binlog.Column) bool {
 // signBit makes the ordinals of signed numbers ascend.
 const signBit = 1 << 63
 
-// ordinal returns the place of an integer among the values of its column's type. It returns false
-// for other columns.
+// ordinal returns the number of values of a column's type that are smaller than an integer. It
+// returns false for columns that are no integers, and for other texts.
 func ordinal(c *binlog.Column, text []byte) (uint64, bool) {
 	switch {
 	case c == nil || !isInteger(c):
@@ -238,7 +239,7 @@ func ordinal(c *binlog.Column, text []byte) (uint64, bool) {
 	return uint64(n) ^ signBit, err == nil
 }
 
-// appendOrdinal appends the text of the integer that ordinal numbers n.
+// appendOrdinal appends the text of the integer whose ordinal is n.
 func appendOrdinal(dst []byte, c *binlog.Column, n uint64) []byte {
 	if c.Unsigned {
 		return strconv.AppendUint(dst, n, 10)

@@ -1,7 +1,7 @@
 // Package mysqlsource is MySQL, or MariaDB, as the source of a pipeline. It implements
 // source.Source.
 //
-//   - source.go: Open and Source, one connection for questions about the server; its streams
+//   - source.go: Open and Source, one connection for queries about the server; its streams
 //   - schemas.go: the definitions of tables
 //   - rows.go: the rows for jobs, over connections of their own; read_from.go: from other servers
 //   - keys.go: searches by a condition, and a second stream for a replay

@@ -18,7 +18,7 @@ import (
 	"rowfall/pipelines/source"
 )
 
-// Source is a MySQL or MariaDB as the source of one run. Its connection is for questions; the
+// Source is a MySQL or MariaDB as the source of one run. Its connection is for queries; the
 // stream and the readers of rows have connections of their own. The goroutine of the loop calls the
 // methods, except for OpenRows, OpenKeys and OpenReplay, which any goroutine may call.
 type Source struct {
@@ -41,7 +41,7 @@ var _ source.Source = (*Source)(nil)
 type Config struct {
 	// File is the pipeline file: its mapping, source.mysql.read_from and source.mysql.server_id.
 	File *file.Config
-	// MySQL is how to connect. It takes the place of File.Source.MySQL.
+	// MySQL has the settings of connections. It replaces File.Source.MySQL.
 	MySQL mysql.Config
 	// XATransactions carries open XA transactions from one connection to the next.
 	XATransactions *events.XATransactions
@@ -126,13 +126,13 @@ func (m *Source) IsPurged(
 	return query.IsPurged(ctx, m.conn, at, server == m.conn.Server().UUID)
 }
 
-// EstimateRows returns what the server's table statistics tell.
+// EstimateRows returns the numbers of rows from the server's table statistics.
 func (m *Source) EstimateRows(ctx context.Context, t []*binlog.Table) ([]int64, error) {
 	return query.EstimateRows(ctx, m.conn, t)
 }
 
 // OpenStream opens a dump. The address may be that of a proxy, so it checks that the dump comes
-// from the server that answers questions.
+// from the server that answers queries.
 func (m *Source) OpenStream(ctx context.Context, start source.StreamStart) (source.Stream, error) {
 	config := m.dump
 	config.Tables, config.Last = start.Tables, start.Last
@@ -194,7 +194,7 @@ func (m *Source) ResolvePosition(ctx context.Context, text string) (binlog.Posit
 		return p, err
 	}
 	if !found {
-		return p, source.Stopf("position %q: the server has no such place in its binlog; "+
+		return p, source.Stopf("position %q: the server has no such position in its binlog; "+
 			"SHOW BINARY LOGS lists its files", text)
 	}
 	p.GTID = set

@@ -25,8 +25,8 @@ type PositionReader interface {
 	// End returns the position that includes every transaction so far. visible means that
 	// SchemaReader shows the effects of everything up to there.
 	End(ctx context.Context) (p binlog.Position, visible bool, err error)
-	// ResolvePosition returns the place that the user means by a GTID set or FILE:OFFSET. It
-	// returns a StopError if the source has no such place.
+	// ResolvePosition returns the position that a user has written as a GTID set, FILE:OFFSET or
+	// time:TIME. It returns a StopError if the source has no such position.
 	ResolvePosition(ctx context.Context, text string) (binlog.Position, error)
 }
 

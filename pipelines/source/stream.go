@@ -13,7 +13,7 @@ type Stream interface {
 	// Progress event after Wake, and when the source is idle. If ctx ends, Next returns its error
 	// and may be called again; any other error is final.
 	Next(ctx context.Context) (*binlog.Event, error)
-	// Position returns where the stream stands, never within a transaction. It changes with Next.
+	// Position returns the stream's position, which is never within a transaction. Next changes it.
 	Position() *binlog.Position
 	// Buffered reports whether another event was received already.
 	Buffered() bool
@@ -38,7 +38,7 @@ type HistoryEvidence interface {
 	// Last identifies the last transaction that Position includes; zero if it is not known.
 	Last() binlog.Evidence
 	// PositionEvidence identifies a position at which data begin, before the first transaction;
-	// zero if the source cannot.
+	// zero if the source cannot identify positions.
 	PositionEvidence(at binlog.Position) binlog.Evidence
 	// Transaction identifies the transaction that is being read, or that was read last if
 	// InTransaction reports false.

@@ -93,7 +93,7 @@ func (c *comparison) compareObjects(
 			if old[name] == nil && old["Where"] == current["Where"] {
 				c.found = append(c.found, Difference{
 					fieldPath(path, "Where"),
-					"has the condition on values before the mask, as versions did before this one",
+					"evaluates the condition on values before the mask, as earlier versions did",
 				})
 			}
 			continue

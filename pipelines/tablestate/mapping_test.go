@@ -157,8 +157,8 @@ func TestStoredMasks(t *testing.T) {
 	}
 }
 
-// Earlier versions evaluated `where` on the values before the mask. Their data are of another
-// mapping if a condition may read a masked column, and only then.
+// Earlier versions evaluated `where` on the values before the mask. The mapping of
+// their data differs if a condition may read a masked column, and only then.
 func TestStoredConditionsWithMasks(t *testing.T) {
 	of := func(masked string) []byte {
 		t.Helper()

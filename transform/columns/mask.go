@@ -74,7 +74,7 @@ func (m Mask) apply(dst []byte, from int, s *hmacKey, isBytes bool) []byte {
 	return dst
 }
 
-// check returns a sentence about the masked values if none of them can be a text.
+// check returns the reason why no masked value can equal a text; empty if a masked value can.
 func (m Mask) check(text string, isBytes bool) string {
 	isHex := len(text) == 2*sha256.Size && strings.Trim(text, "0123456789abcdef") == ""
 	switch {

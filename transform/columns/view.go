@@ -103,8 +103,8 @@ func (v *View) restrict(column int) *restriction {
 	return v.changed[column]
 }
 
-// ForConditions returns a view of the same table for conditions, whose results alone reach the
-// sink: masks apply, but no column is withheld or limited.
+// ForConditions returns a view of the same table for conditions. Masks apply in the view, but no
+// column is withheld or limited, because only the result of a condition affects the sink.
 func (v *View) ForConditions() *View {
 	out := New(v.table)
 	for i, x := range v.changed {
@@ -129,8 +129,8 @@ func (v *View) IsMasked(column int) bool {
 	return v.changed != nil && v.changed[column] != nil && v.changed[column].mask.kind != noMask
 }
 
-// CheckMasked returns a sentence if no masked value of a column can be a text, which a comparison
-// has. It returns "" for a column without a mask.
+// CheckMasked returns the reason why no masked value of a column can equal a text; empty if a
+// masked value can, and for a column without a mask.
 func (v *View) CheckMasked(column int, text string) string {
 	if !v.IsMasked(column) || v.changed[column].limit > 0 {
 		return ""

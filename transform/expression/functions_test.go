@@ -178,7 +178,8 @@ func TestBadFunctions(t *testing.T) {
 		"status in [`S`]":               "write S or $env[\"S\"] for the column",
 		`curdate() > day`:               "expressions have no clock",
 		`NOW() > at`:                    "expressions have no clock",
-		`old.s == s`:                    "only the setting where of a list, stream or publish output has; write s for",
+		`old.s == s`: "only the setting where of a list, stream or publish output has; " +
+			"write s for",
 	} {
 		_, err := expression.Compile(source, columns.New(table))
 		var e *expression.CompileError

@@ -15,8 +15,8 @@ import (
 // mistake. The caller must not change them.
 func (p *Program) Warnings() []string { return p.warnings }
 
-// labelled is what is known of a text that a masked, ENUM or SET column holds: it is one that the
-// mask makes or one of the column's labels, or one of the texts that stand for NULL.
+// labelled describes the texts of a masked, ENUM or SET column: results of the mask, or labels of
+// the column, and the texts that stand for NULL.
 type labelled struct {
 	column *binlog.Column
 	// isMasked is set for a masked column, which has no labels. index is the column's index.
@@ -26,8 +26,7 @@ type labelled struct {
 	defaults []string
 }
 
-// labelsOf returns what is known of the texts of a column, nil if it is neither masked nor an ENUM
-// or SET.
+// labelsOf describes the texts of a masked, ENUM or SET column. It returns nil for other columns.
 func (c *checker) labelsOf(i int) *labelled {
 	col := c.view.Column(i)
 	if isMasked := c.view.IsMasked(i); isMasked || col.HasLabels() {
@@ -68,7 +67,7 @@ func (c *checker) checkLabels(n ast.Node, l, r node, holds bool) {
 		return
 	}
 	if r.text == "" {
-		return // a value that was no label
+		return // MySQL stores an empty text for a value that is not a label
 	}
 	col := l.labels.column
 	if len(col.Values) == 0 {
