@@ -1,0 +1,30 @@
+// Package charset converts text of every character set that MySQL and MariaDB have to what the
+// server prints for it to a utf8mb4 client: the bytes of a column in the binlog become, byte for
+// byte, the text of a SELECT.
+//
+// # Tables
+//
+// The conversion tables are measured: the generator (go generate) starts a MySQL and a MariaDB,
+// lets them print every sequence of bytes that a character set's characters can have, and writes
+// the result to tables.bin, which is a part of the program. The libraries that exist follow other
+// definitions: golang.org/x/text/encoding, for example, has the tables of browsers, which differ
+// from the servers' in hundreds of characters (0x815F in sjis, 0x80 in gbk, 0xA1C3 in big5), and
+// has no table at all for armscii8, dec8, geostd8, hp8, keybcs2, macce and swe7.
+//
+// tables.bin has SIZE bytes. A table is unpacked when its character set is used for the first
+// time and then takes 1 KiB for a set of single bytes, 60 to 300 KiB for the others.
+//
+// # Bytes without a character
+//
+// A server prints a question mark for bytes that represent no character. How many bytes one
+// question mark stands for depends on the server:
+//
+//   - MariaDB prints one for a well-formed character that is not assigned, and one for each byte
+//     that does not begin a well-formed character.
+//   - MySQL does the same in some character sets. In big5, euckr, gb2312 and gbk every byte from
+//     0x80 takes the next byte with it, whatever that is.
+//   - At the end of a value, MySQL prints nothing for the beginning of a character.
+//
+// A server stores such bytes only if they are well-formed. Ill-formed values come from older
+// servers.
+package charset
