@@ -138,7 +138,7 @@ func TestOldAndRareForms(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta))
+			l, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -237,7 +237,7 @@ func TestLayoutErrors(t *testing.T) {
 		},
 	}
 	for _, test := range tests {
-		_, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta))
+		_, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta), false)
 		for _, want := range test.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q in it", test.name, err, want)
@@ -272,7 +272,7 @@ func TestCheckReadable(t *testing.T) {
 		}, ""},
 		{binlog.Column{Type: binlog.TypeChar, Charset: "latin1"}, ""},
 	} {
-		err := one(test.column).CheckReadable()
+		err := one(test.column).CheckReadable(nil)
 		if test.want == "" && err != nil {
 			t.Errorf("%s: %v", test.column.SQLType, err)
 		}
@@ -321,7 +321,7 @@ func TestBadValues(t *testing.T) {
 		{"JSON", binlog.Column{Type: binlog.TypeJSON}, "\xf5", "\x04", "\x00\x01\x00\x00\x00\x00"},
 	}
 	for _, test := range tests {
-		l, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta))
+		l, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +355,7 @@ func shop() *binlog.Table {
 }
 
 func TestRows(t *testing.T) {
-	l, err := binlog.NewImageLayout(shop(), []byte{3, 15}, []byte{80, 0})
+	l, err := binlog.NewImageLayout(shop(), []byte{3, 15}, []byte{80, 0}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +411,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestRaw(t *testing.T) {
-	l, err := binlog.NewImageLayout(shop(), []byte{3, 15}, []byte{80, 0})
+	l, err := binlog.NewImageLayout(shop(), []byte{3, 15}, []byte{80, 0}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

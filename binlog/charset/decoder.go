@@ -16,6 +16,14 @@ const (
 	MariaDB
 )
 
+// ServerOf returns the server by whether it is a MariaDB.
+func ServerOf(mariaDB bool) Server {
+	if mariaDB {
+		return MariaDB
+	}
+	return MySQL
+}
+
 func (s Server) String() string {
 	if s == MariaDB {
 		return "mariadb"
@@ -68,14 +76,39 @@ func (d *Decoder) Append(dst, text []byte) []byte {
 		n := asciiPrefix(text)
 		dst, text = append(dst, text[:n]...), text[n:]
 	}
-	if d.form == formTable {
+	switch {
+	case d.form == formTable:
 		return d.appendByTable(dst, text)
+	case d.form == formUTF8mb3 && isUTF8mb3(text):
+		return append(dst, text...)
 	}
 	for len(text) > 0 {
 		r, n := d.next(text)
 		dst, text = appendRune(dst, r), text[n:]
 	}
 	return dst
+}
+
+// Convert appends text to dst as Append does. isExact is false if a question mark stands for bytes
+// that represent no character, or if such bytes were omitted.
+func (d *Decoder) Convert(dst, text []byte) (_ []byte, isExact bool) {
+	isExact = true
+	for len(text) > 0 {
+		r, n := d.next(text)
+		isExact = isExact && r != omitted && (r != question || d.isQuestion(text[:n]))
+		dst, text = appendRune(dst, r), text[n:]
+	}
+	return dst, isExact
+}
+
+// isQuestion reports whether a character is the question mark itself.
+func (d *Decoder) isQuestion(character []byte) bool {
+	for _, b := range character {
+		if b != question && b != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // AppendNext appends what the server prints for the first character of text, which is not empty. n
@@ -118,6 +151,16 @@ func (d *Decoder) appendByTable(dst, text []byte) []byte {
 // maxRune is the largest number that has four bytes in UTF-8. The servers encode numbers beyond
 // Unicode up to there.
 const maxRune = 0x1fffff
+
+// isUTF8mb3 reports whether text is valid UTF-8 without characters of four bytes.
+func isUTF8mb3(text []byte) bool {
+	for _, b := range text {
+		if b >= 0xf0 {
+			return false
+		}
+	}
+	return utf8.Valid(text)
+}
 
 // appendRune appends r. Unlike utf8.AppendRune, and like the servers, it encodes surrogates and
 // numbers up to maxRune.

@@ -102,12 +102,18 @@ func normalName(name string) string {
 	return name
 }
 
-// IsKnown reports whether a server has a character set of this name.
-func IsKnown(name string) bool {
-	name = normalName(name)
-	return name == "utf8mb4" || name == "binary" || computed[name] != 0 ||
-		index()[MySQL.String()+"/"+name].Name != ""
+// widths holds the most bytes of a character of each character set.
+var widths = map[string]int{
+	"armscii8": 1, "ascii": 1, "big5": 2, "binary": 1, "cp1250": 1, "cp1251": 1, "cp1256": 1,
+	"cp1257": 1, "cp850": 1, "cp852": 1, "cp866": 1, "cp932": 2, "dec8": 1, "eucjpms": 3,
+	"euckr": 2, "gb18030": 4, "gb2312": 2, "gbk": 2, "geostd8": 1, "greek": 1, "hebrew": 1,
+	"hp8": 1, "keybcs2": 1, "koi8r": 1, "koi8u": 1, "latin1": 1, "latin2": 1, "latin5": 1,
+	"latin7": 1, "macce": 1, "macroman": 1, "sjis": 2, "swe7": 1, "tis620": 1, "ucs2": 2,
+	"ujis": 3, "utf16": 4, "utf16le": 4, "utf32": 4, "utf8mb3": 3, "utf8mb4": 4,
 }
+
+// Width returns the most bytes of a character; 0 if no server has a character set of this name.
+func Width(name string) int { return widths[normalName(name)] }
 
 // Find returns the decoder for a column's character set. ok is false if the server has no character
 // set of this name. The decoder is nil if the server prints the bytes unchanged.

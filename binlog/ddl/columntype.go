@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 )
 
 // dataType is a column's type. Synonyms are replaced: base is a name that binlog.TypeByName knows.
@@ -307,7 +308,7 @@ func (o *Options) resolveCharset(t *dataType, cs Charset) Charset {
 	default:
 		cs = Charset{}
 	}
-	width := max(widths[cs.Name], 1)
+	width := max(charset.Width(cs.Name), 1)
 	maxVarchar := 65535
 	if o.MariaDB {
 		maxVarchar -= 3
