@@ -35,7 +35,7 @@ func (d *database) charsetTable(name string, charsets []string) string {
 	return sql + ")"
 }
 
-// texts are values of which each character set has a part. Some end in bytes that look like spaces
+// charsetTexts are values of which each character set has a part. Some end in bytes that look like spaces
 // in UTF-16 and UTF-32.
 var charsetTexts = []string{
 	"", " ", "a", "a b ", "éÖß€", "жЯ", "漢字", "한국", "שלום", "กข", "აბ", "Ġż", "𠮷😀", "†", "a†",
@@ -54,12 +54,16 @@ func testCharsets(t *testing.T, d *database) {
 		charsets = append(charsets, r.Text(i, "Charset"))
 	}
 	d.exec("SET NAMES utf8mb4", "SET sql_mode = ''", d.charsetTable("t", charsets))
-	for _, cs := range charsets {
+	keyed := []string{
+		"big5", "cp1251", "gb2312", "gbk", "sjis", "swe7", "tis620", "ucs2", "ujis", "utf16",
+		"utf16le", "utf32", "utf8mb3",
+	}
+	for _, cs := range keyed {
 		d.exec("CREATE TABLE k_" + cs + " (id VARCHAR(9) CHARACTER SET " + cs +
 			" PRIMARY KEY, v INT, e CHAR(2) CHARACTER SET " + cs + ")")
 	}
 	d.insertTexts("t", charsets, 1)
-	for _, cs := range charsets {
+	for _, cs := range keyed {
 		for i, id := range []string{"a", "b", "é", "ж", "漢", "한", "ש", "ก", "ა"} {
 			d.exec(fmt.Sprintf("INSERT IGNORE INTO k_%s VALUES ('%s', %d, '%s')", cs, id, i, id))
 		}
@@ -72,9 +76,14 @@ func testCharsets(t *testing.T, d *database) {
 
 	d.insertTexts("t", charsets, 1000)
 	run.mustEqual(d, &c, m, "the INSERTs")
+	var set []string
 	for _, cs := range charsets {
-		d.exec(fmt.Sprintf("UPDATE t SET v_%[1]s = CONCAT('-', t_%[1]s), s_%[1]s = s_%[1]s + 1, "+
-			"e_%[1]s = 2 WHERE id %% 2 = 0", cs), "UPDATE k_"+cs+" SET v = v + 10",
+		set = append(set, fmt.Sprintf("v_%[1]s = CONCAT('-', t_%[1]s), s_%[1]s = s_%[1]s + 1, "+
+			"e_%[1]s = 2", cs))
+	}
+	d.exec("UPDATE t SET " + strings.Join(set, ", ") + " WHERE id % 2 = 0")
+	for _, cs := range keyed {
+		d.exec("UPDATE k_"+cs+" SET v = v + 10",
 			"DELETE FROM k_"+cs+" WHERE v = 11", "UPDATE k_"+cs+" SET id = 'zz' WHERE v = 12")
 	}
 	run.mustEqual(d, &c, m, "the UPDATEs")
@@ -92,6 +101,8 @@ func testCharsets(t *testing.T, d *database) {
 func (d *database) insertTexts(table string, charsets []string, first int) {
 	d.t.Helper()
 	random := rand.New(rand.NewPCG(uint64(first), 1))
+	d.exec("BEGIN")
+	defer d.exec("COMMIT")
 	for i, text := range charsetTexts {
 		columns, values := []string{"id"}, []string{fmt.Sprint(first + i)}
 		for _, cs := range charsets {
@@ -124,12 +135,12 @@ func (d *database) insertTexts(table string, charsets []string, first int) {
 			if err == nil {
 				id, stored = id+1, stored+1
 			}
-			if stored == 8 {
+			if stored == 4 {
 				break
 			}
 		}
-		if stored == 0 && cs != "ascii" {
-			d.t.Logf("%s: the server has rejected all bytes", cs)
+		if stored == 0 && cs != "ascii" && cs != "utf32" {
+			d.t.Errorf("%s: the server has rejected all bytes", cs)
 		}
 	}
 }

@@ -39,6 +39,8 @@ type Decoder struct {
 	ascii bool
 	// table is set for formTable.
 	table *trie.Table
+	// runes returns the characters of table.
+	runes func() *runeSet
 }
 
 // form is how a character set represents characters.
@@ -138,11 +140,12 @@ func (d *Decoder) appendByTable(dst, text []byte) []byte {
 			r, n = d.next(text)
 		}
 		switch text = text[n:]; {
-		case r == omitted:
-		case r < utf8.RuneSelf:
+		case uint32(r) < utf8.RuneSelf:
 			dst = append(dst, byte(r))
+		case uint32(r) < 0x800: // written here, because a call takes longer
+			dst = append(dst, 0xc0|byte(r>>6), 0x80|byte(r)&0x3f)
 		default:
-			dst = utf8.AppendRune(dst, r)
+			dst = appendRune(dst, r)
 		}
 	}
 	return dst
@@ -154,8 +157,16 @@ const maxRune = 0x1fffff
 
 // isUTF8mb3 reports whether text is valid UTF-8 without characters of four bytes.
 func isUTF8mb3(text []byte) bool {
-	for _, b := range text {
-		if b >= 0xf0 {
+	n := 0
+	for ; n+8 <= len(text); n += 8 {
+		// A character of four bytes begins with a byte whose upper four bits are set.
+		w := binary.LittleEndian.Uint64(text[n:])
+		if w&(w<<1)&(w<<2)&(w<<3)&0x8080808080808080 != 0 {
+			return false
+		}
+	}
+	for ; n < len(text); n++ {
+		if text[n] >= 0xf0 {
 			return false
 		}
 	}

@@ -115,6 +115,13 @@ var widths = map[string]int{
 // Width returns the most bytes of a character; 0 if no server has a character set of this name.
 func Width(name string) int { return widths[normalName(name)] }
 
+// IsASCIISuperset reports whether the bytes below 0x80 are those of ASCII in a character set of any
+// server.
+func IsASCIISuperset(name string) bool {
+	d, ok := Find(name, MySQL) // which has all of MariaDB's
+	return ok && (d == nil || d.ascii)
+}
+
 // Find returns the decoder for a column's character set. ok is false if the server has no character
 // set of this name. The decoder is nil if the server prints the bytes unchanged.
 func Find(name string, s Server) (d *Decoder, ok bool) {
@@ -133,6 +140,7 @@ func Find(name string, s Server) (d *Decoder, ok bool) {
 			return nil, false
 		}
 		d.ascii = d.table.IsASCIISuperset()
+		d.runes = sync.OnceValue(func() *runeSet { return newRuneSet(d.table) })
 	}
 	d.ascii = d.ascii || d.form == formASCII || d.form == formUTF8mb3
 	decoders.Store(key, d)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"rowfall/binlog"
 	"rowfall/binlog/charset"
@@ -116,6 +117,18 @@ func (o *Options) spellCharset(name string) string {
 	return name
 }
 
+// keepsLabels reports whether labels are the same in another character set. CONVERT TO CHARACTER SET
+// keeps the bytes of labels, so that other characters than those of ASCII become different ones.
+func keepsLabels(labels []string, before, after string) bool {
+	if len(labels) == 0 {
+		return true
+	}
+	return charset.IsASCIISuperset(before) && charset.IsASCIISuperset(after) &&
+		!slices.ContainsFunc(labels, func(label string) bool {
+			return strings.ContainsFunc(label, func(r rune) bool { return r >= utf8.RuneSelf })
+		})
+}
+
 // convertCharset applies CONVERT TO CHARACTER SET to all columns that have a character set.
 func (a *alteration) convertCharset() error {
 	if !slices.ContainsFunc(a.changes, func(c *Change) bool { return c.Kind == ConvertCharset }) {
@@ -134,6 +147,9 @@ func (a *alteration) convertCharset() error {
 		t, err := parseSQLType(c.SQLType)
 		if err != nil {
 			return fmt.Errorf("column %s: %w", c.Name, err)
+		}
+		if before != cs.Name && !keepsLabels(t.labels, before, cs.Name) {
+			return fmt.Errorf("column %s has labels that change with the character set", c.Name)
 		}
 		if c.Type == binlog.TypeText && charset.Width(cs.Name) > charset.Width(before) {
 			characters := textSize(c.SQLType) / charset.Width(before)

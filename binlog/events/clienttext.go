@@ -9,10 +9,11 @@ import (
 // utf8Text returns a statement's text as UTF-8. Servers log it in the client's character set. exact
 // is false if a character could not be converted.
 func utf8Text(text []byte, collation uint64, mariaDB bool) (converted []byte, exact bool) {
-	if isASCII(text) {
+	name := charsetOf(collation)
+	if isASCII(text) && name != "swe7" { // has letters in the place of ASCII's brackets
 		return text, true
 	}
-	switch name := charsetOf(collation); name {
+	switch name {
 	case "utf8mb4", "utf8mb3", "binary", "ascii":
 		return text, true
 	case "":

@@ -107,3 +107,25 @@ func (t *Table) IsASCIISuperset() bool {
 	}
 	return true
 }
+
+// EachRune calls f for every character of the table, for some more than once.
+func (t *Table) EachRune(f func(rune)) {
+	for _, p := range t.Pages {
+		for _, c := range p {
+			if c < Node || c > lastCode {
+				f(rune(c))
+			}
+		}
+	}
+	for i, run := range t.Four {
+		end := FourCount
+		if i+1 < len(t.Four) {
+			end = t.Four[i+1].First
+		}
+		if run.Rune != '?' {
+			for r := run.Rune; r < run.Rune+rune(end-run.First); r++ {
+				f(r)
+			}
+		}
+	}
+}
