@@ -95,7 +95,8 @@ func TestRowsOfRealServers(t *testing.T) {
 		for _, ct := range c.Tables {
 			t.Run(c.Server+"/"+ct.Name, func(t *testing.T) {
 				table := ct.table()
-				images, err := binlog.NewImageLayout(table, unhex(t, ct.Types), unhex(t, ct.Meta), false)
+				images, err := binlog.NewImageLayout(
+					table, unhex(t, ct.Types), unhex(t, ct.Meta), false)
 				if err != nil {
 					t.Fatal(err)
 				}

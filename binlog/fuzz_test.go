@@ -13,7 +13,8 @@ func FuzzRowImage(f *testing.F) {
 	var layouts []*binlog.Layout
 	for _, c := range loadCaptures(f) {
 		for _, ct := range c.Tables {
-			l, err := binlog.NewImageLayout(ct.table(), unhex(f, ct.Types), unhex(f, ct.Meta), false)
+			l, err := binlog.NewImageLayout(
+				ct.table(), unhex(f, ct.Types), unhex(f, ct.Meta), false)
 			if err != nil {
 				f.Fatal(err)
 			}

@@ -138,7 +138,8 @@ func TestOldAndRareForms(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta), false)
+			l, err := binlog.NewImageLayout(
+				one(test.column), []byte(test.types), []byte(test.meta), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,7 +231,8 @@ func TestLayoutErrors(t *testing.T) {
 		},
 	}
 	for _, test := range tests {
-		_, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta), false)
+		_, err := binlog.NewImageLayout(
+			one(test.column), []byte(test.types), []byte(test.meta), false)
 		for _, want := range test.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q in it", test.name, err, want)
@@ -392,7 +394,8 @@ func TestBadValues(t *testing.T) {
 		{"JSON", binlog.Column{Type: binlog.TypeJSON}, "\xf5", "\x04", "\x00\x01\x00\x00\x00\x00"},
 	}
 	for _, test := range tests {
-		l, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta), false)
+		l, err := binlog.NewImageLayout(
+			one(test.column), []byte(test.types), []byte(test.meta), false)
 		if err != nil {
 			t.Fatal(err)
 		}

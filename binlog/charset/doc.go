@@ -4,9 +4,9 @@
 //
 // # Tables
 //
-// The conversion tables are measured: the generator (go generate, two minutes) starts a MySQL and a MariaDB,
-// lets them print every sequence of bytes that a character set's characters can have, and writes
-// the result to tables.bin, which is a part of the program. The libraries that exist follow other
+// The conversion tables are measured: the generator (go generate, a minute) starts a MySQL and a
+// MariaDB, lets them print every sequence of bytes that a character set's characters can have, and
+// writes the result to tables.bin, which is a part of the program. The libraries that exist follow other
 // definitions: golang.org/x/text/encoding, for example, has the tables of browsers, which differ
 // from the servers' in hundreds of characters (0x815F in sjis, 0x80 in gbk, 0xA1C3 in big5), and
 // has no table at all for armscii8, dec8, geostd8, hp8, keybcs2, macce and swe7.

@@ -117,8 +117,8 @@ func (o *Options) spellCharset(name string) string {
 	return name
 }
 
-// keepsLabels reports whether labels are the same in another character set. CONVERT TO CHARACTER SET
-// keeps the bytes of labels, so that other characters than those of ASCII become different ones.
+// keepsLabels reports whether labels are the same in another character set. CONVERT TO CHARACTER
+// SET keeps the bytes of labels, so that characters beyond ASCII become others.
 func keepsLabels(labels []string, before, after string) bool {
 	if len(labels) == 0 {
 		return true

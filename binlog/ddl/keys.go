@@ -161,7 +161,7 @@ func labelPrefix(old, now *Column) int {
 	if old.Type == binlog.TypeSet {
 		display--
 	}
-	width, size := max(widths[normalCharset(old.Charset)], 1), fixedSize(&old.Column)
+	width, size := max(charset.Width(old.Charset), 1), fixedSize(&old.Column)
 	if display*width == size {
 		return 0
 	}

@@ -30,7 +30,7 @@ const maxUnpacked = 1 << 20
 // Pack returns the packed form of t. base is a similar table, or nil.
 func Pack(t, base *Table) ([]byte, error) {
 	if len(t.Pages) > maxPages {
-		return nil, fmt.Errorf("pack table: it has %d pages, at most %d fit", len(t.Pages), maxPages)
+		return nil, fmt.Errorf("pack table: %d pages, at most %d fit", len(t.Pages), maxPages)
 	}
 	raw := binary.AppendUvarint(nil, uint64(len(t.Four)))
 	last := 0
