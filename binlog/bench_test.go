@@ -33,7 +33,7 @@ func order(t testing.TB) (*binlog.Layout, []byte) {
 	}
 	l, err := binlog.NewImageLayout(table,
 		[]byte{8, 3, 2, 0xf6, 0xf6, 0x12, 0x11, 15, 15, 0xfe, 5, 1, 0xf5},
-		[]byte{12, 2, 12, 2, 6, 0, 0x90, 1, 200, 0, 0xf7, 1, 8, 4})
+		[]byte{12, 2, 12, 2, 6, 0, 0x90, 1, 200, 0, 0xf7, 1, 8, 4}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,8 @@ func TestRowsOfRealServers(t *testing.T) {
 		for _, ct := range c.Tables {
 			t.Run(c.Server+"/"+ct.Name, func(t *testing.T) {
 				table := ct.table()
-				images, err := binlog.NewImageLayout(table, unhex(t, ct.Types), unhex(t, ct.Meta))
+				images, err := binlog.NewImageLayout(
+					table, unhex(t, ct.Types), unhex(t, ct.Meta), false)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -179,7 +180,7 @@ func TestLayoutRefusesOtherSchemas(t *testing.T) {
 				if ct.Columns[i].Type == binlog.TypeBigInt {
 					col.Type = binlog.TypeInt
 				}
-				_, err := binlog.NewImageLayout(changed.table(), types, meta)
+				_, err := binlog.NewImageLayout(changed.table(), types, meta, false)
 				if err == nil || !strings.Contains(err.Error(), "e2e."+ct.Name+"."+col.Name+":") ||
 					!strings.Contains(err.Error(), "binlog_row_metadata=FULL") {
 					t.Errorf("%s %s as an integer: %v", col.Name, col.SQLType, err)
@@ -187,18 +188,18 @@ func TestLayoutRefusesOtherSchemas(t *testing.T) {
 			}
 			short := ct
 			short.Columns = ct.Columns[1:]
-			if _, err := binlog.NewImageLayout(short.table(), types, meta); err == nil ||
+			if _, err := binlog.NewImageLayout(short.table(), types, meta, false); err == nil ||
 				!strings.Contains(err.Error(), "columns") {
 				t.Errorf("%s without a column: %v", ct.Name, err)
 			}
 			if len(meta) > 0 {
 				if _, err := binlog.NewImageLayout(ct.table(), types,
-					meta[:len(meta)-1]); err == nil {
+					meta[:len(meta)-1], false); err == nil {
 					t.Errorf("%s with its metadata cut: no error", ct.Name)
 				}
 			}
 			if _, err := binlog.NewImageLayout(ct.table(), types,
-				append(meta[:len(meta):len(meta)], 0)); err == nil {
+				append(meta[:len(meta):len(meta)], 0), false); err == nil {
 				t.Errorf("%s with more metadata: no error", ct.Name)
 			}
 		}

@@ -2,6 +2,7 @@
 // positions, GTID sets, tables, rows and the events of a stream.
 //
 // This package and binlog/events, which parses the binlog's bytes, do no I/O.
+// binlog/charset converts text of all character sets.
 // binlog/mysql connects, binlog/dump follows the binlog, binlog/files reads binlog files
 // from disk, and binlog/query reads
 // schemas and rows with SELECT. A Row renders its columns as text: the same bytes for
@@ -23,8 +24,9 @@
 //     and ZEROFILL are ignored.
 //   - BIT is an unsigned decimal integer, VECTOR the text "[1.5,2]".
 //   - BINARY, BLOB and GEOMETRY are their bytes.
-//   - Bytes that the column's character set does not define, which rows of old servers
-//     can hold, stay as they are in the binlog; a SELECT shows "?" for them.
+//
+// Bytes that represent no character in the column's character set become what the server
+// prints for them; see package charset. In utf8mb4 and binary no bytes are changed.
 //
 // In JSON, numbers (YEAR and BIT included) have all their digits, JSON columns are
 // embedded, a SET is an array of strings, binary is base64, NULL is null, and
@@ -32,9 +34,10 @@
 //
 // # Limits
 //
-// Rejected by name, because they are not read yet: character sets other than utf8mb4,
-// utf8mb3, ascii, binary and latin1; MariaDB's COMPRESSED columns; MariaDB's old
-// temporal format with fractional seconds; row images without some of the columns.
+// Rejected by name, because they are not read yet: MariaDB's COMPRESSED columns; MariaDB's
+// old temporal format with fractional seconds; row images without some of the columns.
+// A character set that neither MySQL 9.7 nor MariaDB 10.11 has is rejected, too, unless
+// the mapping excludes the column.
 //
 // Not followed (Table.NotFollowed): MariaDB's sequences, its tables WITH SYSTEM
 // VERSIONING and its tables with a unique key too long for an index; views; tables of

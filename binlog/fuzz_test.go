@@ -13,7 +13,8 @@ func FuzzRowImage(f *testing.F) {
 	var layouts []*binlog.Layout
 	for _, c := range loadCaptures(f) {
 		for _, ct := range c.Tables {
-			l, err := binlog.NewImageLayout(ct.table(), unhex(f, ct.Types), unhex(f, ct.Meta))
+			l, err := binlog.NewImageLayout(
+				ct.table(), unhex(f, ct.Types), unhex(f, ct.Meta), false)
 			if err != nil {
 				f.Fatal(err)
 			}
@@ -65,7 +66,7 @@ func FuzzTableMap(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, types, meta, image []byte) {
 		table := tables[int(which)%len(tables)]
-		l, err := binlog.NewImageLayout(table, types, meta)
+		l, err := binlog.NewImageLayout(table, types, meta, false)
 		if err != nil {
 			return
 		}
@@ -82,7 +83,7 @@ func FuzzTableMap(f *testing.F) {
 // FuzzJSON renders whatever bytes as binary JSON.
 func FuzzJSON(f *testing.F) {
 	l, err := binlog.NewImageLayout(one(binlog.Column{Type: binlog.TypeJSON}), []byte{0xf5},
-		[]byte{4})
+		[]byte{4}, false)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func FuzzDecimal(f *testing.F) {
 	f.Add(uint8(65), uint8(30), []byte{0x7f})
 	f.Fuzz(func(t *testing.T, precision, scale uint8, b []byte) {
 		c := binlog.Column{Type: binlog.TypeDecimal, Length: int(precision), Decimals: int(scale)}
-		l, err := binlog.NewImageLayout(one(c), []byte{0xf6}, []byte{precision, scale})
+		l, err := binlog.NewImageLayout(one(c), []byte{0xf6}, []byte{precision, scale}, false)
 		if err != nil {
 			return
 		}

@@ -3,6 +3,8 @@ package binlog
 import (
 	"fmt"
 	"strings"
+
+	"rowfall/binlog/charset"
 )
 
 // Layout describes how the rows of one table are laid out: in the row images of a
@@ -28,7 +30,8 @@ type columnLayout struct {
 	// precision and scale are a DECIMAL's; scale also holds the fractional-second
 	// digits of a temporal type.
 	precision, scale uint8
-	latin1           bool
+	// decoder converts a text to UTF-8; nil for a text that is printed as it is.
+	decoder *charset.Decoder
 }
 
 // encoding is how a value's bytes are read.
@@ -61,6 +64,7 @@ const (
 	encodingOldUUID                      // MariaDB's before 10.11.5, always reordered
 	encodingInet4                        // 4 bytes
 	encodingInet6                        // 16 bytes
+	encodingUnknown                      // text of a character set that is not known
 
 	// The encodings below are a SELECT's.
 	encodingFloatText  // a double's text, to be rounded to a float
@@ -68,9 +72,10 @@ const (
 )
 
 // NewImageLayout returns the layout of row images under a table map: types is
-// its column type bytes, meta its metadata block. It fails when the table map
-// does not fit the table (count or type of columns), naming table and column.
-func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
+// its column type bytes, meta its metadata block; mariaDB is set if a MariaDB wrote them.
+// It fails when the table map does not fit the table (count or type of columns),
+// naming table and column.
+func NewImageLayout(t *Table, types, meta []byte, mariaDB bool) (*Layout, error) {
 	if hasRowPeriod(t, types) {
 		return nil, fmt.Errorf("lay out %s: the binlog has two more columns than the schema; "+
 			"if the table has SYSTEM VERSIONING, that is not supported yet: "+
@@ -105,11 +110,7 @@ func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
 				t.FullName(), c.Name, w, describe(c), remedySchema,
 			)
 		}
-		if !column.setCharset(c) {
-			return nil, fmt.Errorf("lay out %s.%s: character set %s is not supported yet: "+
-				"convert the column to utf8mb4 or exclude the table from the mapping",
-				t.FullName(), c.Name, c.Charset)
-		}
+		column.setCharset(c, mariaDB)
 		l.columns[i] = column
 	}
 	if len(meta) > 0 {
@@ -129,8 +130,9 @@ func hasRowPeriod(t *Table, types []byte) bool {
 }
 
 // CheckReadable rejects, before any row is read, a table whose rows could be read by
-// SELECT but not from the binlog. The error is a *RefusedError.
-func (t *Table) CheckReadable() error {
+// SELECT but not from the binlog. isExcluded reports whether the values of a column are never
+// read; nil means that all are. The error is a *RefusedError.
+func (t *Table) CheckReadable(isExcluded func(column int) bool) error {
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		var why string
@@ -138,9 +140,8 @@ func (t *Table) CheckReadable() error {
 		case c.Unreadable != "":
 			why = c.Unreadable
 		case c.Type.row().charset == charsetColumn:
-			if l := (columnLayout{encoding: encodingText}); !l.setCharset(c) {
-				why = "character set " + c.Charset + " is not supported yet: " +
-					"convert the column to utf8mb4"
+			if !isKnownCharset(c.Charset) && (isExcluded == nil || !isExcluded(i)) {
+				why = unknownCharset(c) + ": convert the column to utf8mb4, exclude the column"
 			}
 		case c.Type.row().args == argsFraction:
 			if c.Decimals > 0 && strings.Contains(c.SQLType, "mariadb-5.3") {
@@ -264,6 +265,9 @@ func (l *columnLayout) setLengthPrefix(w WireType) {
 
 func fitText(c *Column, w WireType, l *columnLayout) bool {
 	l.setLengthPrefix(w)
+	if !isKnownCharset(c.Charset) {
+		return c.Length == 0 || w.length%c.Length == 0
+	}
 	return w.length == c.Length*charsetWidth(c.Charset)
 }
 
@@ -310,33 +314,25 @@ func blobFits(sqlType string, size int) bool {
 	return size == 2
 }
 
-// charsetWidth returns the most bytes a character takes; 0 where it is unknown.
-func charsetWidth(charset string) int {
-	switch charset {
-	case "utf8mb4", "gb18030", "utf16", "utf16le", "utf32":
-		return 4
-	case "utf8mb3", "utf8", "eucjpms", "ujis":
-		return 3
-	case "ucs2", "big5", "cp932", "euckr", "gb2312", "gbk", "sjis":
-		return 2
-	}
-	return 1
-}
+// charsetWidth returns the most bytes a character takes; 1 where it is unknown.
+func charsetWidth(name string) int { return max(charset.Width(name), 1) }
 
-// setCharset reports whether text of the column's character set can be turned
-// into UTF-8.
-func (l *columnLayout) setCharset(c *Column) bool {
-	if l.encoding != encodingText && l.encoding != encodingChar {
-		return true
+// isKnownCharset reports whether text of a column's character set can be read. A column without
+// a character set holds bytes.
+func isKnownCharset(name string) bool { return name == "" || charset.Width(name) > 0 }
+
+func unknownCharset(c *Column) string { return "character set " + c.Charset + " is not known" }
+
+// setCharset sets how a text becomes UTF-8; mariaDB is set if a MariaDB wrote the text. A value of
+// a character set that is not known can be skipped, but not read.
+func (l *columnLayout) setCharset(c *Column, mariaDB bool) {
+	if l.encoding != encodingText && l.encoding != encodingChar || c.Charset == "" {
+		return
 	}
-	switch c.Charset {
-	case "", "utf8mb4", "utf8mb3", "utf8", "ascii", "binary":
-		return true
-	case "latin1":
-		l.latin1 = true
-		return true
+	known := false
+	if l.decoder, known = charset.Find(c.Charset, charset.ServerOf(mariaDB)); !known {
+		l.encoding = encodingUnknown
 	}
-	return false
 }
 
 // NewTextLayout returns the layout of rows read by SELECT over the text

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -212,11 +213,11 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 	case encodingVector:
 		return appendVector(dst, raw)
 	}
-	return k.appendRare(dst, raw)
+	return k.appendRare(dst, raw, c)
 }
 
 // appendRare covers MariaDB's own types and the encodings of a SELECT.
-func (k *columnLayout) appendRare(dst, raw []byte) ([]byte, error) {
+func (k *columnLayout) appendRare(dst, raw []byte, c *Column) ([]byte, error) {
 	switch k.encoding {
 	case encodingUUID, encodingOldUUID:
 		return appendStoredUUID(dst, padded(raw), k.encoding == encodingOldUUID), nil
@@ -233,6 +234,9 @@ func (k *columnLayout) appendRare(dst, raw []byte) ([]byte, error) {
 		return AppendFloat(dst, float64(float32(f)), 32)
 	case encodingNumberText:
 		return append(dst, trimZerofill(raw)...), nil
+	case encodingUnknown:
+		return dst, errors.New(unknownCharset(c) +
+			": convert the column to utf8mb4, or exclude it")
 	}
 	return dst, fmt.Errorf("the column's encoding %d has no text", k.encoding)
 }
@@ -265,13 +269,24 @@ func yearOf(raw []byte) uint64 {
 
 // appendString appends text as UTF-8 and bytes as they are.
 func (k *columnLayout) appendString(dst, raw []byte) []byte {
+	if k.decoder != nil {
+		return k.appendDecoded(dst, raw)
+	}
 	if k.encoding == encodingChar {
 		raw = bytes.TrimRight(raw, " ")
 	}
-	if !k.latin1 {
-		return append(dst, raw...)
+	return append(dst, raw...)
+}
+
+// appendDecoded appends text of another character set than UTF-8. Trailing spaces are removed from
+// the result, because a space has several bytes in some character sets.
+func (k *columnLayout) appendDecoded(dst, raw []byte) []byte {
+	start := len(dst)
+	dst = k.decoder.Append(dst, raw)
+	if k.encoding == encodingChar {
+		dst = dst[:start+len(bytes.TrimRight(dst[start:], " "))]
 	}
-	return AppendLatin1(dst, raw)
+	return dst
 }
 
 func appendSet(dst []byte, values []string, raw []byte) ([]byte, error) {
@@ -330,14 +345,8 @@ func (k *columnLayout) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
 	}
 	dst = append(dst, '"')
 	switch {
-	case k.latin1:
-		if k.encoding == encodingChar {
-			raw = bytes.TrimRight(raw, " ")
-		}
-		var b [utf8.UTFMax]byte
-		for _, c := range raw {
-			dst = appendEscaped(dst, utf8.AppendRune(b[:0], latin1Rune(c)), jsonValid)
-		}
+	case k.decoder != nil:
+		return append(k.appendDecodedJSON(dst, raw), '"'), nil
 	case k.encoding == encodingChar:
 		dst = appendEscaped(dst, bytes.TrimRight(raw, " "), jsonValid)
 	case k.encoding == encodingText:
@@ -349,6 +358,26 @@ func (k *columnLayout) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
 		}
 	}
 	return append(dst, '"'), nil
+}
+
+// appendDecodedJSON appends text of another character set than UTF-8 as the content of a JSON
+// string. The spaces after the last other character are written only if another character follows.
+func (k *columnLayout) appendDecodedJSON(dst, raw []byte) []byte {
+	var b [utf8.UTFMax]byte
+	spaces := 0
+	for len(raw) > 0 {
+		text, n := k.decoder.AppendNext(b[:0], raw)
+		raw = raw[n:]
+		if k.encoding == encodingChar && string(text) == " " {
+			spaces++
+			continue
+		}
+		for ; spaces > 0; spaces-- {
+			dst = append(dst, ' ')
+		}
+		dst = appendEscaped(dst, text, jsonValid)
+	}
+	return dst
 }
 
 func (k *columnLayout) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"unicode/utf8"
 )
 
 // appendPadded appends v with leading zeros up to width digits.
@@ -390,30 +389,6 @@ func appendInet6(dst []byte, b [16]byte) []byte {
 		dst = strconv.AppendUint(dst, uint64(b[i])<<8|uint64(b[i+1]), 16)
 	}
 	return dst
-}
-
-// cp1252 maps the bytes 0x80 to 0x9f of MySQL's latin1, which is Windows' code
-// page 1252; the five bytes that the code page leaves undefined are control characters.
-var cp1252 = [32]rune{
-	0x20AC, 0x81, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039,
-	0x0152, 0x8D, 0x017D, 0x8F,
-	0x90, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A,
-	0x0153, 0x9D, 0x017E, 0x0178,
-}
-
-// AppendLatin1 appends text in MySQL's latin1 as UTF-8.
-func AppendLatin1(dst, text []byte) []byte {
-	for _, c := range text {
-		dst = utf8.AppendRune(dst, latin1Rune(c))
-	}
-	return dst
-}
-
-func latin1Rune(c byte) rune {
-	if 0x80 <= c && c < 0xa0 {
-		return cp1252[c-0x80]
-	}
-	return rune(c)
 }
 
 // padded returns a value whose trailing zeros are not stored, with these zeros.

@@ -36,6 +36,7 @@ func TestPipeline(t *testing.T) {
 		{"SkipStatement", testSkipStatement},
 		{"SkipCut", testSkipCut},
 		{"GapOfMove", testGapOfMove},
+		{"Charsets", testCharsets},
 		{"UnreadableColumn", testUnreadableColumn},
 		{"PastMetadata", testPastMetadata},
 		{"PastSchema", testPastSchema},

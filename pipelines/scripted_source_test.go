@@ -338,7 +338,7 @@ func intTable() *binlog.Table {
 func rowsEvent(t *testing.T, table *binlog.Table, op binlog.Op, images ...[2]uint32) *binlog.Event {
 	t.Helper()
 	const typeLong = 3 // MYSQL_TYPE_LONG
-	layout, err := binlog.NewImageLayout(table, []byte{typeLong, typeLong}, nil)
+	layout, err := binlog.NewImageLayout(table, []byte{typeLong, typeLong}, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func newTableSet(m *transform.Mapping) *tableSet {
 func (s *tableSet) compile(t *binlog.Table) (*transform.Plan, error) {
 	plan, err := transform.Compile(s.mapping, t)
 	if err == nil && plan != nil {
-		err = t.CheckReadable()
+		err = t.CheckReadable(plan.IsExcluded)
 	}
 	return plan, err
 }

@@ -14,7 +14,7 @@ const benchTable = "shop.orders: id int unsigned pk; customer_id int unsigned; "
 func imageLayout(b testing.TB, table *binlog.Table) *binlog.Layout {
 	l, err := binlog.NewImageLayout(table,
 		[]byte{3, 3, 15, 246, 254, 15, 18, 18},
-		[]byte{20, 0, 10, 2, 254, 3, 200, 0, 0, 0})
+		[]byte{20, 0, 10, 2, 254, 3, 200, 0, 0, 0}, false)
 	if err != nil {
 		b.Fatal(err)
 	}

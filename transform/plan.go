@@ -48,6 +48,9 @@ func (p *Plan) Clone() *Plan {
 // Table returns the table version that the plan was compiled for.
 func (p *Plan) Table() *binlog.Table { return p.table }
 
+// IsExcluded reports whether a column is withheld, so that its values never leave.
+func (p *Plan) IsExcluded(column int) bool { return p.fields.view.IsExcluded(column) }
+
 // Key returns the indexes of the columns that identify a row: key_columns, else Table.Key.
 func (p *Plan) Key() []int { return p.key }
 

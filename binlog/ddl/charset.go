@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 )
 
 // Charset is a character set and one of its collations.
@@ -14,16 +16,6 @@ type Charset struct {
 	Name string `json:"n,omitempty"`
 	// Collation is empty for the character set's default collation, which depends on the server.
 	Collation string `json:"c,omitempty"`
-}
-
-// widths holds the most bytes of a character of each character set.
-var widths = map[string]int{
-	"armscii8": 1, "ascii": 1, "big5": 2, "binary": 1, "cp1250": 1, "cp1251": 1, "cp1256": 1,
-	"cp1257": 1, "cp850": 1, "cp852": 1, "cp866": 1, "cp932": 2, "dec8": 1, "eucjpms": 3,
-	"euckr": 2, "gb18030": 4, "gb2312": 2, "gbk": 2, "geostd8": 1, "greek": 1, "hebrew": 1,
-	"hp8": 1, "keybcs2": 1, "koi8r": 1, "koi8u": 1, "latin1": 1, "latin2": 1, "latin5": 1,
-	"latin7": 1, "macce": 1, "macroman": 1, "sjis": 2, "swe7": 1, "tis620": 1, "ucs2": 2,
-	"ujis": 3, "utf16": 4, "utf16le": 4, "utf32": 4, "utf8mb3": 3, "utf8mb4": 4,
 }
 
 // contextual is the beginning of MariaDB's collation names that leave the character set out.
@@ -35,7 +27,7 @@ func charsetName(name string) (string, error) {
 	if name == "utf8" {
 		name = "utf8mb3"
 	}
-	if widths[name] == 0 {
+	if charset.Width(name) == 0 {
 		return "", fmt.Errorf("character set %q is not known", name)
 	}
 	return name, nil
@@ -55,7 +47,7 @@ func charsetOfCollation(collation, base string) (Charset, error) {
 		collation = "utf8mb3_" + rest
 	}
 	prefix, _, found := strings.Cut(collation, "_")
-	if !found || widths[prefix] == 0 {
+	if !found || charset.Width(prefix) == 0 {
 		return Charset{}, fmt.Errorf("collation %q is not known", collation)
 	}
 	return Charset{Name: prefix, Collation: collation}, nil
@@ -125,6 +117,18 @@ func (o *Options) spellCharset(name string) string {
 	return name
 }
 
+// keepsLabels reports whether labels are the same in another character set. CONVERT TO CHARACTER
+// SET keeps the bytes of labels, so that characters beyond ASCII become others.
+func keepsLabels(labels []string, before, after string) bool {
+	if len(labels) == 0 {
+		return true
+	}
+	return charset.IsASCIISuperset(before) && charset.IsASCIISuperset(after) &&
+		!slices.ContainsFunc(labels, func(label string) bool {
+			return strings.ContainsFunc(label, func(r rune) bool { return r >= utf8.RuneSelf })
+		})
+}
+
 // convertCharset applies CONVERT TO CHARACTER SET to all columns that have a character set.
 func (a *alteration) convertCharset() error {
 	if !slices.ContainsFunc(a.changes, func(c *Change) bool { return c.Kind == ConvertCharset }) {
@@ -144,9 +148,12 @@ func (a *alteration) convertCharset() error {
 		if err != nil {
 			return fmt.Errorf("column %s: %w", c.Name, err)
 		}
-		if c.Type == binlog.TypeText && widths[cs.Name] > widths[before] {
-			characters := textSize(c.SQLType) / widths[before]
-			if wider := sizedType(min(characters*widths[cs.Name], 1<<32-1), true); t.base !=
+		if before != cs.Name && !keepsLabels(t.labels, before, cs.Name) {
+			return fmt.Errorf("column %s has labels that change with the character set", c.Name)
+		}
+		if c.Type == binlog.TypeText && charset.Width(cs.Name) > charset.Width(before) {
+			characters := textSize(c.SQLType) / charset.Width(before)
+			if wider := sizedType(min(characters*charset.Width(cs.Name), 1<<32-1), true); t.base !=
 				"longtext" && textSize(wider) > textSize(t.base) {
 				t.base = wider
 			}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 )
 
 // classify compares the columns before and after the statement.
@@ -101,7 +102,7 @@ func printsAlike(old, now *binlog.Column) bool {
 		}
 		return old.Type == now.Type && textSize(old.SQLType) <= textSize(now.SQLType) ||
 			old.Type == shorter &&
-				old.Length*max(widths[normalCharset(old.Charset)], 1) <= textSize(now.SQLType)
+				old.Length*max(charset.Width(old.Charset), 1) <= textSize(now.SQLType)
 	}
 	if old.Type != now.Type {
 		return false

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 )
 
 // dataType is a column's type. Synonyms are replaced: base is a name that binlog.TypeByName knows.
@@ -304,10 +305,11 @@ func (o *Options) resolveCharset(t *dataType, cs Charset) Charset {
 		if cs.Name == "binary" && !o.MariaDB {
 			cs = Charset{} // MySQL shows no character set
 		}
+		o.convertLabels(t, cs)
 	default:
 		cs = Charset{}
 	}
-	width := max(widths[cs.Name], 1)
+	width := max(charset.Width(cs.Name), 1)
 	maxVarchar := 65535
 	if o.MariaDB {
 		maxVarchar -= 3
@@ -324,6 +326,20 @@ func (o *Options) resolveCharset(t *dataType, cs Charset) Charset {
 		}
 	}
 	return cs
+}
+
+// convertLabels replaces the characters of labels that the character set does not have: the servers
+// store question marks for them, in every sql_mode.
+func (o *Options) convertLabels(t *dataType, cs Charset) {
+	d, _ := charset.Find(cs.Name, charset.ServerOf(o.MariaDB))
+	if d == nil {
+		return
+	}
+	converted := make([]string, len(t.labels)) // t.labels may belong to the statement
+	for i, label := range t.labels {
+		converted[i] = d.Represent(label)
+	}
+	t.labels = converted
 }
 
 // sizedType returns the smallest TEXT or BLOB type for a number of bytes.

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 )
 
 // alterKeys computes the keys: existing ones without those that are dropped, then the new ones.
@@ -160,7 +161,7 @@ func labelPrefix(old, now *Column) int {
 	if old.Type == binlog.TypeSet {
 		longest--
 	}
-	width, size := max(widths[normalCharset(old.Charset)], 1), fixedSize(&old.Column)
+	width, size := max(charset.Width(old.Charset), 1), fixedSize(&old.Column)
 	if longest*width == size {
 		return 0
 	}
@@ -325,7 +326,7 @@ func (a *alteration) isLong(k Key) bool {
 		if part.Length > 0 {
 			length = part.Length
 		}
-		total += length * max(widths[normalCharset(c.Charset)], 1)
+		total += length * max(charset.Width(c.Charset), 1)
 	}
 	return total > longest
 }

@@ -24,7 +24,7 @@ func TestUnreadableColumn(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	if !got.Table().Equal(table) || got.Table().CheckReadable() == nil {
+	if !got.Table().Equal(table) || got.Table().CheckReadable(nil) == nil {
 		t.Errorf("read back as %+v", got.Table())
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 	"rowfall/internal/servers"
 )
 
@@ -136,8 +137,8 @@ func sameAsReference(c *binlog.Column, ours string, v any) bool {
 	case binlog.TypeBinary:
 		return strings.TrimRight(ours, "\x00") == strings.TrimRight(text, "\x00")
 	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
-		if c.Charset == "latin1" {
-			text = string(binlog.AppendLatin1(nil, []byte(text)))
+		if d, _ := charset.Find(c.Charset, charset.MySQL); d != nil {
+			text = string(d.Append(nil, []byte(text)))
 		}
 	}
 	return ours == text

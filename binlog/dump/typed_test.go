@@ -225,6 +225,9 @@ func textsAndBytes() []typed {
 		{"VARCHAR(300)", textOf(300, beyond)},
 		{"VARCHAR(300) CHARACTER SET latin1", textOf(300, latin)},
 		{"VARCHAR(30) CHARACTER SET utf8mb3", textOf(30, plane)},
+		{"VARCHAR(30) CHARACTER SET gbk", textOf(30, plane)},
+		{"CHAR(10) CHARACTER SET utf16", textOf(10, beyond)},
+		{"TEXT CHARACTER SET cp1251", textOf(100, plane)},
 		{"TINYTEXT", textOf(60, beyond)},
 		{"TEXT CHARACTER SET latin1", textOf(100, latin)},
 		{"MEDIUMTEXT", textOf(100, beyond)},
@@ -239,6 +242,8 @@ func textsAndBytes() []typed {
 		{"LONGBLOB", bytesOf(400)},
 		{"ENUM('a','it''s','ü','')", oneOf("'a'", "'it''s'", "'ü'", "''", "'no member'")},
 		{"ENUM(" + strings.Join(many, ",") + ")", oneOf(many...)},
+		{"ENUM('ü','漢') CHARACTER SET ucs2", oneOf("'ü'", "'漢'", "'no member'")},
+		{"SET('ж','漢') CHARACTER SET sjis", oneOf("''", "'ж'", "'漢,ж'")},
 		{"SET('x','yy','ü')", oneOf("''", "'x'", "'yy,x'", "'ü,x,yy'")},
 		{"SET(" + strings.Join(many[:64], ",") + ")", subset(many[:64])},
 		{

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 )
 
 // Supplier is implemented by Tables that may not know the schema of a table at the stream's
@@ -180,19 +181,12 @@ func (r *loggedReader) readCharsets(
 func (r *loggedReader) convertLabels() bool {
 	for i, list := range r.labels {
 		column := &r.t.Columns[i]
+		decoder, known := charset.Find(column.Charset, charset.ServerOf(r.mariaDB))
 		for k, label := range list {
 			switch {
-			case isASCII([]byte(label)):
-			case column.Charset == "utf8mb4" || column.Charset == "utf8mb3":
-			case column.Charset == "latin1":
-				text := make([]rune, 0, len(label))
-				for _, b := range []byte(label) {
-					if b >= 0x80 && b < 0xa0 {
-						return false // of cp1252
-					}
-					text = append(text, rune(b))
-				}
-				list[k] = string(text)
+			case decoder != nil:
+				list[k] = string(decoder.Append(nil, []byte(label)))
+			case known && column.Charset != "binary", isASCII([]byte(label)):
 			default:
 				return false
 			}

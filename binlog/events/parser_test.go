@@ -288,6 +288,11 @@ func TestStatementText(t *testing.T) {
 		{1, "TRUNCATE `\xa5\x5c`", "TRUNCATE `功`"},  // big5: the second byte is a backslash
 		{13, "TRUNCATE `\x83\x5c`", "TRUNCATE `ソ`"}, // sjis: the same
 		{6, "TRUNCATE `m\xff`", "TRUNCATE `m\ufffd`"},
+		{6, "TRUNCATE `m\xcf`", "TRUNCATE `mü`"},
+		{10, "TRUNCATE m~", "TRUNCATE mü"},
+		{92, "TRUNCATE `\xc0`", "TRUNCATE `ა`"},
+		{248, "TRUNCATE `\xba\xba\x95\x32\x82\x36`", "TRUNCATE `汉𠀀`"},
+		{28, "TRUNCATE `\xff\xff`", "TRUNCATE `\ufffd\ufffd`"},
 		{1000, "TRUNCATE `m\xff`", "TRUNCATE `m\ufffd`"},
 		{8, "CREATE TABLE `mü` (`a` int)", "CREATE TABLE `mü` (`a` int)"}, // by the server
 		{8, "CREATE TABLE `m\xfc` (a int)", "CREATE TABLE `mü` (a int)"},

@@ -86,7 +86,7 @@ func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error)
 			collation = 0
 		}
 		exact := false
-		q.text, exact = utf8Text(q.text, collation)
+		q.text, exact = utf8Text(q.text, collation, p.mariaDB)
 		q.session.IsTextInexact = !exact
 	}
 	return q, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/charset"
 )
 
 // maxVersions bounds the number of table versions, and of table ids, that are cached.
@@ -117,7 +118,7 @@ func (m *tableMaps) compile(raw []byte) (*tableVersion, error) {
 	if t == nil {
 		return v, nil
 	}
-	layout, err := binlog.NewImageLayout(t, types, meta)
+	layout, err := binlog.NewImageLayout(t, types, meta, m.mariaDB)
 	if err == nil {
 		err = m.verifyMetadata(t, types, meta, c.b)
 	}
@@ -180,9 +181,9 @@ func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) 
 		case metaNames:
 			err = verifyNames(t, value)
 		case metaSetValues:
-			err = verifyValues(t, wires, binlog.WireType.IsSet, value)
+			err = m.verifyValues(t, wires, binlog.WireType.IsSet, value)
 		case metaEnumValues:
-			err = verifyValues(t, wires, binlog.WireType.IsEnum, value)
+			err = m.verifyValues(t, wires, binlog.WireType.IsEnum, value)
 		case metaDefaultCharset:
 			err = m.verifyCharsets(t, wires, value, true)
 		case metaColumnCharsets:
@@ -234,9 +235,8 @@ func verifyNames(t *binlog.Table, c cursor) error {
 }
 
 // verifyValues compares the labels of ENUM or SET columns. The binlog holds them in the column's
-// character set, the schema in UTF-8: labels outside ASCII are compared only if that character set
-// is UTF-8, too.
-func verifyValues(
+// character set, the schema in UTF-8.
+func (m *tableMaps) verifyValues(
 	t *binlog.Table, wires []binlog.WireType, is func(binlog.WireType) bool, c cursor,
 ) error {
 	for i, w := range wires {
@@ -246,13 +246,16 @@ func verifyValues(
 		col := &t.Columns[i]
 		count := c.lengthEncodedInt()
 		same := count == uint64(len(col.Values))
+		decoder, known := charset.Find(col.Charset, charset.ServerOf(m.mariaDB))
 		for j := uint64(0); j < count; j++ {
 			v := c.bytes(c.lengthEncodedInt())
 			if c.truncated {
 				return errTruncated
 			}
-			comparable := strings.HasPrefix(col.Charset, "utf8") || isASCII(v)
-			if same && comparable && col.Values[j] != string(v) && col.Charset != "binary" {
+			if decoder != nil {
+				v = decoder.Append(nil, v)
+			}
+			if same && known && col.Values[j] != string(v) && col.Charset != "binary" {
 				same = false
 			}
 		}
