@@ -427,6 +427,7 @@ func TestHistoryFailover(t *testing.T) {
 			second := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true, Args: args})
 			replica := &database{t: t, addr: second.Addr(), name: primary.name}
 			replica.conn = replica.dial()
+			replica.createUser()
 			primary.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 			replica.follow(primary)
 			m := newMemory()

@@ -31,7 +31,6 @@ func TestPipeline(t *testing.T) {
 		{"QuarantineInSplit", testQuarantineInSplit},
 		{"QuarantineByDDL", testQuarantineByDDL},
 		{"QuarantineAtStart", testQuarantineAtStart},
-		{"QuarantineAtRestart", testQuarantineAtRestart},
 		{"Skip", testSkip},
 		{"SkipStatement", testSkipStatement},
 		{"SkipCut", testSkipCut},
@@ -69,6 +68,7 @@ func TestPipeline(t *testing.T) {
 		t.Parallel()
 		runParts(
 			t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements},
+				part{"QuarantineAtRestart", testQuarantineAtRestart},
 				part{"Cascades", testCascades},
 				part{"ReconcileCascades", testReconcileCascades},
 				part{"CascadesByRows", testCascadesByRows},
