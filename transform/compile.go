@@ -28,7 +28,7 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	}
 	c.plan = &Plan{
 		table: t, fields: &fields{view: c.view}, onError: rule.OnError,
-		onTooLong: rule.Columns.TooLong.onError(),
+		onTooLong: rule.Columns.TooLong.onError(), entryPath: rule.Path,
 	}
 	switch {
 	case t.NotFollowed == "":
