@@ -87,8 +87,8 @@ func TestValuesThatNeedQuotes(t *testing.T) {
 	for _, test := range []struct{ name, tables, want string }{
 		{
 			"template", "  shop.t:\n    write:\n      - hash: {table}:{id}\n",
-			`x.yaml:7: tables."shop.t".write: not YAML: the value of hash begins with { and is no ` +
-				`mapping; write the template in quotes: "{table}:{id}"`,
+			`x.yaml:7: tables."shop.t".write: not YAML: the value of hash begins with { and is ` +
+				`no mapping; write the template in quotes: "{table}:{id}"`,
 		},
 		{
 			"template before another key",
