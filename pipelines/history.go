@@ -152,6 +152,14 @@ func (l *loop) reportProof() {
 			"continuing, since it has the position")
 }
 
+// clearUnproved removes the reason of reportProof once the stream has none any more: a transaction
+// was applied that the next connect can compare.
+func (l *loop) clearUnproved() {
+	if l.stats.unproved.Load() != nil && l.history.reason == "" && l.stream.Unproved() == "" {
+		l.stats.unproved.Store(nil)
+	}
+}
+
 // errNotExecuted is returned if the server lacks transactions of a position.
 var errNotExecuted = errors.New("has not executed all transactions")
 

@@ -216,6 +216,13 @@ func testHistoryResetAfterLoad(t *testing.T, s *source) {
 	waitFor(t, "status names what was compared", func() bool {
 		return strings.Contains(r.pipeline.Stats().Unproved, "no transaction was applied yet")
 	})
+	s.insert(4, 4)
+	waitFor(t, "the first transaction ends that", func() bool {
+		return r.pipeline.Stats().Unproved == ""
+	})
+	r.kill()
+
+	m, r = loaded()
 	r.kill()
 	s.reset()
 	s.insert(101, 150)

@@ -361,6 +361,7 @@ func (l *loop) advancePosition(at int64) {
 	l.previous = l.progress.Position
 	l.progress.Position = l.stream.Position().Clone()
 	l.history.advance(l.stream)
+	l.clearUnproved()
 	l.saveLetters()
 	if at > 0 {
 		l.progress.Time = at

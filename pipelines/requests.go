@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"rowfall/binlog/ddl"
@@ -107,8 +109,29 @@ func (s *tableSet) named(table string) (*mappedTable, error) {
 	if t := s.all[table]; t != nil {
 		return t, nil
 	}
-	return nil, fmt.Errorf("table %q is not mapped%s", table,
-		suggest.DidYouMean(table, s.names()))
+	return nil, s.errNotMapped(table)
+}
+
+// errNotMapped is the error of a request for a table that is not mapped.
+func (s *tableSet) errNotMapped(table string) error {
+	if !strings.Contains(table, ".") {
+		return fmt.Errorf("table %q: want DATABASE.TABLE%s", table, s.withDatabase(table))
+	}
+	return fmt.Errorf("table %q is not mapped%s", table, suggest.DidYouMean(table, s.names()))
+}
+
+// withDatabase suggests the mapped tables that have the given name in any database.
+func (s *tableSet) withDatabase(table string) string {
+	var found []string
+	for _, full := range s.names() {
+		if strings.EqualFold(s.all[full].name().Table, table) {
+			found = append(found, strconv.Quote(full))
+		}
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(found, " or ") + "?"
 }
 
 // backfill starts a job for a table. A table in quarantine is read with its present definition.

@@ -368,6 +368,8 @@ func searchJob(s *tablestate.Search) Job {
 	switch {
 	case s.Failed != "":
 		j.State = "failed: " + s.Failed
+	case s.Table != "" && s.Where == "":
+		j.State = "waiting to start" // StoreBackfill stored it while no process ran
 	case s.Found:
 		j.State = "reading the rows found"
 	case s.At != nil:

@@ -10,7 +10,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
-	"rowfall/transform/suggest"
 )
 
 // A user may request to skip one transaction that cannot be applied. The request is stored with the
@@ -104,7 +103,7 @@ func (p *Pipeline) storeSkip(
 		return corrupt("skip requests", err)
 	}
 	if c.table != "" && state.Pieces[tablestate.JobPrefix+c.table] == nil {
-		return fmt.Errorf("table %q is not mapped", c.table)
+		return fmt.Errorf("table %q is not mapped; want DATABASE.TABLE", c.table)
 	}
 	if list, err = addSkip(list, c, stored, len(l.gaps.Open)); err != nil {
 		return err
@@ -200,8 +199,7 @@ func (l *loop) handleSkips(ctx context.Context) error {
 // addSkip puts a request into the unit. stored reports whether the unit contains the request.
 func (l *loop) addSkip(c *skipCall) (stored bool, err error) {
 	if c.table != "" && l.tables.all[c.table] == nil {
-		return false, fmt.Errorf("table %q is not mapped%s", c.table,
-			suggest.DidYouMean(c.table, l.tables.names()))
+		return false, l.tables.errNotMapped(c.table)
 	}
 	list := l.skipRequests()
 	at := l.progress

@@ -117,6 +117,10 @@ type PipelineStatus struct {
 	Skips    []PendingSkip   `json:"skips,omitempty"`
 	Jobs     []Job           `json:"jobs,omitempty"`
 	Unmapped []UnmappedTable `json:"unmapped,omitempty"`
+
+	// IgnoredCascades and Warnings are those of Stats.
+	IgnoredCascades []string       `json:"ignored_cascades,omitempty"`
+	Warnings        []TableWarning `json:"warnings,omitempty"`
 }
 
 // Status returns what the node holds of its pipelines, and how they fare.
@@ -157,6 +161,7 @@ func (c *Commands) Status() NodeStatus {
 func (p *PipelineStatus) addStats(s *Stats) {
 	p.Stopped, p.Retrying, p.Unproved, p.Held = s.Stopped, s.Retrying, s.Unproved, s.Held
 	p.Skips, p.Jobs, p.Unmapped = s.Skips, s.Jobs, s.Unmapped
+	p.IgnoredCascades, p.Warnings = s.IgnoredCascades, s.Warnings
 	p.DeadLetters = int(s.DeadLetters)
 }
 

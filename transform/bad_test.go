@@ -32,6 +32,22 @@ func TestBadMappings(t *testing.T) {
 			`no column "idd" for the template "u:{idd}"; did you mean "id"?`,
 		},
 		{
+			"new name in a key", `{columns: {rename: {id: nr}}, write: [{hash: "u:{nr}"}]}`,
+			"write[0].hash", "columns.rename makes nr the name of the field alone: write id",
+		},
+		{
+			"new name in where", `{columns: {rename: {age: years}}, where: years > 1}`, "where",
+			`no column "years"; columns.rename makes years the name of the field alone: write age`,
+		},
+		{
+			"new name as a key column", `{columns: {rename: {id: nr}}, key_columns: [nr]}`,
+			"key_columns", "columns.rename makes nr the name of the field alone: write id",
+		},
+		{
+			"part of a document in a key", `{write: [{hash: "u:{name.first}"}]}`, "write[0].hash",
+			`only an expression reads a part of a JSON document: json(name, "$.first")`,
+		},
+		{
 			"unknown filter", `{write: [{hash: "u:{id|hexx}"}]}`, "write[0].hash",
 			`did you mean "hex"?`,
 		},

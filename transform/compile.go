@@ -11,7 +11,6 @@ import (
 	"rowfall/replication/resp"
 	"rowfall/transform/columns"
 	"rowfall/transform/expression"
-	"rowfall/transform/suggest"
 )
 
 // Compile returns the plan of one table version. It returns nil, nil if the mapping does not name
@@ -26,9 +25,10 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	c := &compiler{
 		rule: rule, table: t, view: columns.New(t), fieldExpiry: m.FieldExpiry,
 	}
+	c.view.NameFields(rule.Columns.Rename)
 	c.plan = &Plan{
 		table: t, fields: &fields{view: c.view}, onError: rule.OnError,
-		onTooLong: rule.Columns.TooLong.onError(),
+		onTooLong: rule.Columns.TooLong.onError(), entryPath: rule.Path,
 	}
 	switch {
 	case t.NotFollowed == "":
@@ -93,7 +93,7 @@ func (c *compiler) column(part, name string) (int, error) {
 	i := c.table.Column(name)
 	if i < 0 {
 		return -1, c.fail(part, "%s has no column %q%s",
-			c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
+			c.table.FullName(), name, c.view.Hint(name))
 	}
 	return i, nil
 }

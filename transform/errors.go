@@ -61,7 +61,8 @@ type RowError struct {
 	Key string
 	// Column is the name of the column with the fault, empty if no single column has it.
 	Column string
-	// Output is the YAML path of the output or of the expression.
+	// Output is the YAML path of the output or of the expression, or that of the limit of a value
+	// that is too long.
 	Output string
 	Reason string
 	// OnError is what the mapping wants to happen: on_error, or too_long for a value that is too

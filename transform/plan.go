@@ -28,10 +28,12 @@ type Plan struct {
 	// onError and onTooLong are the reactions to a row that cannot be turned into commands, the
 	// latter to one with a value that is too long.
 	onError, onTooLong OnError
-	fields             *fields
-	outputs            []output
-	warnings           []*MappingError
-	acts               bool // an output acts once per change
+	// entryPath is the YAML path of the entry: tables."shop.users".
+	entryPath string
+	fields    *fields
+	outputs   []output
+	warnings  []*MappingError
+	acts      bool // an output acts once per change
 	// lacksFieldExpiry is set if fields expire and Mapping.FieldExpiry is empty.
 	lacksFieldExpiry bool
 
@@ -199,6 +201,9 @@ func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 		e.Column = p.table.Columns[ce.Column].Name
 	case errors.As(err, &ee) && ee.Column >= 0:
 		e.Column = p.table.Columns[ee.Column].Name
+	}
+	if errors.As(err, new(*columns.TooLongError)) && e.Column != "" {
+		e.Output = p.entryPath + ".columns.max_bytes." + e.Column // whatever read the value
 	}
 	for i, c := range p.key {
 		text, err := p.fields.view.AppendShown(nil, r, c)

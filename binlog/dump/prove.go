@@ -165,7 +165,7 @@ func (s *Stream) compareFileTime(ctx context.Context, c Config) error {
 					Reason: "the time at which the file was begun differs",
 				}
 			}
-			s.unproved = "no transaction was applied yet: only the binlog file was compared"
+			s.unproved = onlyFileCompared
 			return nil
 		}
 		packet, ok := s.packets.next()
@@ -357,5 +357,14 @@ func (s *Stream) withServerUUID(e binlog.Evidence) binlog.Evidence {
 }
 
 // Unproved returns the reason why the server's history could not be compared with the position's.
-// It is empty where the comparison found no difference.
-func (s *Stream) Unproved() string { return s.unproved }
+// It is empty where the comparison found no difference. If only the binlog file in which the data
+// begin could be compared, it is empty from the first transaction on.
+func (s *Stream) Unproved() string {
+	if s.unproved == onlyFileCompared && !s.parser.Last().IsZero() {
+		return ""
+	}
+	return s.unproved
+}
+
+// onlyFileCompared is the reason if the data hold no transaction that could be compared.
+const onlyFileCompared = "no transaction was applied yet: only the binlog file was compared"

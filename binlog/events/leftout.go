@@ -2,6 +2,7 @@ package events
 
 import (
 	"slices"
+	"strings"
 
 	"rowfall/binlog"
 )
@@ -70,6 +71,17 @@ func (t *transaction) leavesOut(database, name string) bool {
 		t.leftOutTables = append(t.leftOutTables, table)
 	}
 	return true
+}
+
+// skipsOnlyTables returns an addition to the error of changes that were logged as a statement, if a
+// request leaves out some tables of the transaction: such changes belong to no known table.
+func (t *transaction) skipsOnlyTables() string {
+	if len(t.skipsTables) == 0 {
+		return ""
+	}
+	return "; the request to skip only the changes of " + strings.Join(t.skipsTables, ", ") +
+		" does not apply, because a statement does not tell its tables: " +
+		"skip the whole transaction, without --table"
 }
 
 // addTable records the table of a table map, if the transaction is being left out. wide is set if

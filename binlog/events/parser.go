@@ -367,7 +367,8 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 	switch h.typ {
 	case loadEvent, newLoadEvent, createFileEvent, appendBlockEvent, execLoadEvent, deleteFileEvent,
 		beginLoadQueryEvent, executeLoadQueryEvent:
-		return nil, reject("a LOAD DATA was logged as a statement: %w", errStatementFormat)
+		return nil, reject("a LOAD DATA was logged as a statement%s: %w",
+			p.transaction.skipsOnlyTables(), errStatementFormat)
 	}
 	return nil, reject("this event is not known to Rowfall (type %d); please report it",
 		uint8(h.typ))

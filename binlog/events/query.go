@@ -203,8 +203,9 @@ func (p *Parser) rowStatement(q queryEventBody) (*binlog.Event, error) {
 		return nil, nil
 	}
 	return nil, reject(
-		"changes were logged as a statement instead of rows (in database %s: %q): %w",
-		binlog.Clip(q.database, maxQuoted), binlog.Clip(q.text, maxQuoted), errStatementFormat,
+		"changes were logged as a statement instead of rows (in database %s: %q)%s: %w",
+		binlog.Clip(q.database, maxQuoted), binlog.Clip(q.text, maxQuoted),
+		p.transaction.skipsOnlyTables(), errStatementFormat,
 	)
 }
 

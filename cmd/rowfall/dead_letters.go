@@ -133,8 +133,12 @@ func retryLetters(ctx context.Context, out io.Writer, path, id string) error {
 	if err != nil {
 		return err
 	}
-	return printTo(out, "%v rows are read again; `rowfall dead-letters %s` shows those that still "+
-		"cannot be applied\n", rows, path)
+	what := fmt.Sprintf("%v rows are", rows)
+	if rows == int64(1) {
+		what = "1 row is"
+	}
+	return printTo(out, "%s read again; `rowfall dead-letters %s` shows those that still "+
+		"cannot be applied\n", what, path)
 }
 
 // dropLetter forgets a letter.

@@ -35,7 +35,7 @@ func TestDeadLettersCommand(t *testing.T) {
 	mustPrint(t, `zoo.codes  "2"`, "dead-letters", path)
 	mustPrint(t, "column code: is NULL", "dead-letters", path, "show", "2")
 	mustPrint(t, "2 rows are read again", "dead-letters", path, "retry")
-	mustPrint(t, "1 rows are read again", "dead-letters", path, "retry", "1")
+	mustPrint(t, "1 row is read again", "dead-letters", path, "retry", "1")
 	// A retry that fails after the letter was dropped would keep a letter again.
 	waitFor(t, "the retries are over", func(context.Context) (bool, error) {
 		out, err := command(t, "jobs", path)

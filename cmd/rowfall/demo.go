@@ -233,6 +233,7 @@ func (d *demo) startSource(ctx context.Context) (*servers.Installation, error) {
 	}
 	d.supervise(d.database, db)
 	d.source = mysql.Config{Addresses: []string{db.Addr()}, User: "root"}
+	printStep("%s listens on %s, user root, no password", d.database, db.Addr())
 	return installed, nil
 }
 

@@ -118,8 +118,8 @@ func statusText(s *pipelines.NodeStatus) string {
 	return b.String()
 }
 
-// writeTables writes the tables in quarantine, the tables being rebuilt, the jobs, and the tables
-// that are not mapped.
+// writeTables writes the tables in quarantine, the tables being rebuilt, the jobs, the tables that
+// are not mapped, those whose cascades are ignored, and the warnings about the mapping.
 func writeTables(line func(format string, args ...any), p *pipelines.PipelineStatus) {
 	for _, f := range p.Quarantined {
 		at := ""
@@ -141,6 +141,12 @@ func writeTables(line func(format string, args ...any), p *pipelines.PipelineSta
 	}
 	for _, t := range p.Unmapped {
 		line("  not mapped: %s: %s", t.Table, t.Reason)
+	}
+	for _, table := range p.IgnoredCascades {
+		line("  cascades: %s: foreign-key cascades are ignored", table)
+	}
+	for _, w := range p.Warnings {
+		line("  warning: %s: %s", w.Table, w.Warning)
 	}
 }
 

@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -110,6 +111,9 @@ type section struct {
 	entries []entry
 	keys    []string // of the entries
 	known   []string // keys that get was called with
+	// belongs returns the end of a message about an unknown key that belongs elsewhere; nil, or an
+	// empty result, suggests the nearest known key.
+	belongs func(key string) string
 }
 
 type entry struct{ key, value *yaml.Node }
@@ -227,6 +231,9 @@ func (s *section) rejectUnknown() {
 		path, hint := join(s.path, key), ""
 		if near := suggest.Nearest(key, s.known); near != "" {
 			hint = fmt.Sprintf("; did you mean %s?", near)
+		}
+		if s.belongs != nil {
+			hint = cmp.Or(s.belongs(key), hint)
 		}
 		if instead := insteadOf[path]; instead != "" {
 			hint = "; write " + instead

@@ -204,6 +204,10 @@ func TestParseFaults(t *testing.T) {
 			"mask without a salt", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: sha256}}}`,
 			"columns.mask.a: sha256 needs a secret salt: write salt: ${VARIABLE}",
 		},
+		{
+			"template in add", `"shop.*": {}`, `"shop.*": {columns: {add: {b: "{name}"}}}`,
+			`names a column without braces: write name, not "{name}"`,
+		},
 		{"empty salt", "pipeline: shop", "pipeline: shop\nsalt: ''", "salt: is empty"},
 		{
 			"max_bytes", `"shop.*": {}`, `"shop.*": {columns: {max_bytes: {a: 0}}}`,
@@ -506,6 +510,17 @@ func TestQuoteFaults(t *testing.T) {
 				t.Errorf("got\n%v\nwant\n%s", err, test.want)
 			}
 		})
+	}
+}
+
+// A salt that is rejected is one fault: that a mask has no salt is a consequence.
+func TestMissingSalt(t *testing.T) {
+	text := "salt: ${SHOP_SALT}\n" + strings.Replace(minimal, `"shop.*": {}`,
+		`"shop.*": {columns: {mask: {a: sha256}}}`, 1)
+	_, err := file.Parse("x.yaml", []byte(text), environment)
+	const want = `x.yaml:1: salt: the environment has no SHOP_SALT; set it, or write the value here`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
 

@@ -89,7 +89,12 @@ func (c *Config) read(top *section) {
 	c.readLimits(limits)
 	limits.rejectUnknown()
 	c.Revision = top.get("revision").text()
-	c.Mapping.Salt = columns.Salt(top.get("salt").nonEmptyText())
+	salt := top.get("salt")
+	c.Mapping.Salt = columns.Salt(salt.nonEmptyText())
+	if salt.node != nil && c.Mapping.Salt == "" {
+		// The file is rejected for its salt. That masks lack a salt would be a consequence.
+		c.Mapping.Salt = "rejected"
+	}
 	top.notYet("verify", "admin")
 	log := top.get("log").section()
 	log.get("level").read(word{&c.Log.Level, []string{"trace", "debug", "info", "warn", "error"}})

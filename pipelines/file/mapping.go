@@ -1,6 +1,7 @@
 package file
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,8 @@ func (c *Config) readTables(v value) {
 
 // readRule reads the rule of the tables that pattern matches.
 func readRule(v value, pattern string) transform.TableRule {
-	s := v.section()
+	s := v.sectionNotList(func(string) string { return "the list below write: write: [...]" })
+	s.belongs = belongsInEntry
 	r := transform.TableRule{
 		Pattern: pattern, Path: v.path, Line: v.line(), Lines: make(map[string]int),
 	}
@@ -38,31 +40,34 @@ func readRule(v value, pattern string) transform.TableRule {
 	r.Ignore = s.get("ignore").boolean()
 	r.KeyColumns = withLine("key_columns", s.get("key_columns")).texts()
 	r.Where = withLine("where", s.get("where")).withColumns(inExpression).nonEmptyText()
-	columns := withLine("columns", s.get("columns")).section()
+	columns := withLine("columns", s.get("columns")).sectionNotList(
+		func(first string) string { return fmt.Sprintf("{include: [%s, ...]}", first) },
+	)
 	r.Columns.Include = withLine("columns.include", columns.get("include")).texts()
 	r.Columns.Exclude = withLine("columns.exclude", columns.get("exclude")).texts()
-	rename := withLine("columns.rename", columns.get("rename")).section()
+	rename := withLine("columns.rename", columns.get("rename")).sectionNotList(pair("FIELD"))
 	for _, from := range rename.keys {
 		if r.Columns.Rename == nil {
 			r.Columns.Rename = make(map[string]string)
 		}
 		r.Columns.Rename[from] = withLine("columns.rename."+from, rename.get(from)).nonEmptyText()
 	}
-	add := withLine("columns.add", columns.get("add")).section()
+	add := withLine("columns.add", columns.get("add")).sectionNotList(pair("EXPRESSION"))
 	for _, name := range add.keys {
 		expr := withLine("columns.add."+name, add.get(name)).withColumns(inExpression)
 		r.Columns.Add = append(r.Columns.Add, transform.Addition{
 			Name: name, Expr: expr.nonEmptyText(),
 		})
 	}
-	mask := withLine("columns.mask", columns.get("mask")).section()
+	mask := withLine("columns.mask", columns.get("mask")).sectionNotList(pair("redact"))
 	for _, name := range mask.keys {
 		if r.Columns.Mask == nil {
 			r.Columns.Mask = make(map[string]string)
 		}
 		r.Columns.Mask[name] = withLine("columns.mask."+name, mask.get(name)).text()
 	}
-	limits := withLine("columns.max_bytes", columns.get("max_bytes")).section()
+	limits := withLine("columns.max_bytes", columns.get("max_bytes")).
+		sectionNotList(pair("SIZE"))
 	for _, name := range limits.keys {
 		if r.Columns.MaxBytes == nil {
 			r.Columns.MaxBytes = make(map[string]int)
@@ -118,11 +123,12 @@ func readOutput(v value) transform.Output {
 	faults := len(v.doc.faults)
 	s := v.section()
 	o := transform.Output{Path: v.path, Line: v.line()}
-	found := 0
+	found, keyword := 0, ""
 	var settings []transform.Setting
 	for _, k := range transform.Kinds() {
 		if key := s.get(k.Keyword); key.node != nil {
 			found++
+			keyword = k.Keyword
 			o.Kind, o.Key = k.Number, key.withColumns(inTemplate).nonEmptyText()
 			settings = k.Settings
 		}
@@ -131,6 +137,10 @@ func readOutput(v value) transform.Output {
 	if found != 1 && v.node.Kind == yaml.MappingNode { // other values were reported above
 		v.errorf("want exactly one of %s", strings.Join(transform.Keywords(), ", "))
 	}
+	if found != 1 {
+		keyword = ""
+	}
+	s.belongs = func(key string) string { return belongsInOutput(keyword, key) }
 	for _, setting := range slices.Concat(settings, transform.CommonSettings()) {
 		readSetting(s.get(setting.Name), setting, &o)
 	}

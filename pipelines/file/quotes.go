@@ -8,9 +8,10 @@ import (
 // plainKey matches the keys that the messages about quotes name.
 var plainKey = regexp.MustCompile(`^[a-z_]+$`)
 
-// quoteError returns the fault of the first quoted value that is malformed, or nil: its closing
-// quote is missing, or text follows the closing quote. The YAML library reports a missing closing
-// quote at the end of the file, or at the next quote.
+// quoteError returns the fault of the first value that is malformed because of its quotes, or
+// because it needs some, or nil: a closing quote is missing, text follows a closing quote or a
+// closing bracket, an unquoted value contains ": ", or it begins with a character that YAML
+// reserves. The YAML library reports most of these faults at another line.
 func (d *document) quoteError() *Error {
 	s := quoteScanner{lines: d.text}
 	for s.line < len(s.lines) && s.fault == "" {
@@ -28,7 +29,10 @@ type quoteScanner struct {
 	lines []string
 	line  int    // index of the line that is read
 	depth int    // of { and [
-	key   string // the last key that is a plain word
+	text  string // the line that is read, from where its first value begins, once a key was read
+	// afterKey is set if the token before was the colon of a key.
+	afterKey bool
+	key      string // the last key that is a plain word
 
 	fault string
 	at    int // the line of fault, from 1
@@ -42,8 +46,17 @@ func (s *quoteScanner) scanLine() {
 	if s.depth == 0 {
 		s.key = ""
 	}
+	s.text = ""
 	for s.fault == "" {
 		rest = strings.TrimLeft(rest, " \t\r")
+		if s.rejectUnquoted(rest); s.fault != "" {
+			return
+		}
+		isColon := strings.HasPrefix(rest, ":")
+		if isColon && s.depth == 0 && s.text == "" {
+			s.text = strings.TrimSpace(rest[1:])
+		}
+		s.afterKey = isColon
 		switch {
 		case rest == "" || rest[0] == '#':
 			return
@@ -71,6 +84,73 @@ func (s *quoteScanner) scanLine() {
 			rest = rest[n:]
 		}
 	}
+}
+
+// rejectUnquoted rejects a value that begins at rest, and that only quotes could make a value.
+func (s *quoteScanner) rejectUnquoted(rest string) {
+	if rest == "" {
+		return
+	}
+	inBlock := s.depth == 0
+	switch c := rest[0]; {
+	case s.afterKey && c == '`':
+		s.rejectPlain("begins with a backtick, which YAML does not allow; " +
+			"in an expression, write columns without quotes")
+	case s.afterKey && (c == '@' || c == '%'):
+		s.rejectPlain("begins with " + string(c) + ", which YAML does not allow; " +
+			"put the whole value in quotes")
+	case inBlock && (c == '{' || c == '['):
+		if s.textFollows(rest) {
+			s.rejectPlain("begins with " + string(c) + " and is no " +
+				map[byte]string{'{': "mapping", '[': "list"}[c] + "; " + s.quoteIt(rest))
+		}
+	case inBlock && s.text != "" && c != '"' && c != '\'' && c != '#':
+		if n := s.plainLen(rest); n > 0 && strings.HasPrefix(rest[n:], ":") {
+			s.rejectPlain(`contains ": ", which ends a key in YAML; ` + s.quoteIt(s.text))
+		}
+	}
+}
+
+// textFollows reports whether text follows the bracket that closes the one at the beginning of
+// rest, on the same line.
+func (s *quoteScanner) textFollows(rest string) bool {
+	depth := 0
+	for i := range len(rest) {
+		switch rest[i] {
+		case '"', '\'':
+			return false // brackets within quotes do not count
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth > 0 {
+				continue
+			}
+			after := rest[i+1:]
+			text := strings.TrimSpace(after)
+			isKey := strings.HasPrefix(text, ":") && (len(text) == 1 || text[1] == ' ')
+			return text != "" && !isKey && !strings.HasPrefix(text, "#")
+		}
+	}
+	return false
+}
+
+// quoteIt returns the remedy for a value that needs quotes. It shows no password.
+func (s *quoteScanner) quoteIt(value string) string {
+	if !strings.ContainsAny(value, `"'`) {
+		value, _, _ = strings.Cut(value, " #") // the comment
+	}
+	value = strings.TrimSpace(value)
+	if strings.Contains(s.key, "password") || s.key == "salt" || strings.Contains(value, " #") {
+		return "write the whole value in quotes"
+	}
+	what := "write the value in quotes: "
+	if value[0] == '{' {
+		what = "write the template in quotes: "
+	}
+	if strings.ContainsAny(value, `"\`) {
+		return what + "'" + strings.ReplaceAll(value, "'", "''") + "'"
+	}
+	return what + `"` + value + `"`
 }
 
 // plainLen returns the length of the unquoted text at the start of rest.
@@ -130,6 +210,15 @@ func (s *quoteScanner) reject(line int, what string) {
 		name = "the quoted value of " + s.key
 	}
 	s.fault, s.at = name+" "+what, line
+}
+
+// rejectPlain records the fault of a value without quotes.
+func (s *quoteScanner) rejectPlain(what string) {
+	name := "a value"
+	if s.key != "" {
+		name = "the value of " + s.key
+	}
+	s.fault, s.at = name+" "+what, s.line
 }
 
 // quoteEnd returns the index of the closing quote in text, or -1.

@@ -11,8 +11,8 @@ import (
 
 // syntaxError converts an error of the YAML library, "yaml: line 3: ...", to an Error. It derives
 // the path from the indentation. It explains the usual mistakes, which the library's message hides:
-// a missing quote, a tab as indentation, a value inside { } that needs quotes, text that begins
-// with * & ! @ ` or %.
+// a missing quote, a value that needs quotes, a tab as indentation, text that begins with * & ! @ `
+// or %.
 func (d *document) syntaxError(err error) *Error {
 	if fault := d.quoteError(); fault != nil {
 		return fault
@@ -103,7 +103,11 @@ func (d *document) pathAt(line int) string {
 	for _, l := range slices.Backward(lines) {
 		key, _, ok := strings.Cut(strings.TrimSpace(l), ":")
 		if ok && key[:min(1, len(key))] != "#" && indentOf(l) < within {
-			keys, within = append(keys, strings.Trim(key, `"'`)), indentOf(l)
+			within = indentOf(l)
+			if strings.HasPrefix(key, "- ") {
+				continue // the first key of a list's item is not around the other keys
+			}
+			keys = append(keys, strings.Trim(key, `"'`))
 		}
 	}
 	path := ""

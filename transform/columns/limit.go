@@ -27,7 +27,7 @@ type TooLongError struct{ Size, Limit int }
 // Error returns the size and the limit. The value itself is not shown.
 func (e *TooLongError) Error() string {
 	return fmt.Sprintf("the value has %d bytes and max_bytes allows %d; raise max_bytes, "+
-		"or set too_long", e.Size, e.Limit)
+		"or shorten the value in MySQL", e.Size, e.Limit)
 }
 
 // restriction is how the values of a column are changed before they leave.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"rowfall/binlog"
+	"rowfall/transform/suggest"
 )
 
 // View is the columns of one table version as they may leave. Compile it once for each table
@@ -19,10 +20,30 @@ type View struct {
 	// changed holds the restriction of each column whose values are masked or limited; nil if no
 	// column is.
 	changed []*restriction
+	// fields has the column of each new name that columns.rename gives to a field.
+	fields map[string]string
 }
 
 // New returns a view of a table whose columns may all leave.
 func New(t *binlog.Table) *View { return &View{table: t} }
+
+// NameFields tells the view the new names of columns.rename, by column. They serve messages only.
+func (v *View) NameFields(rename map[string]string) {
+	v.fields = make(map[string]string, len(rename))
+	for column, field := range rename {
+		v.fields[field] = column
+	}
+}
+
+// Hint returns the end of a message about a name that is no column: the column that columns.rename
+// gives this name, else the nearest name among the columns and others.
+func (v *View) Hint(name string, others ...string) string {
+	if column := v.fields[name]; column != "" {
+		return fmt.Sprintf("; columns.rename makes %s the name of the field alone: write %s, "+
+			"the column's name", name, column)
+	}
+	return suggest.DidYouMean(name, append(v.table.ColumnNames(), others...))
+}
 
 // Exclude withholds a column.
 func (v *View) Exclude(column int) {
@@ -107,6 +128,7 @@ func (v *View) restrict(column int) *restriction {
 // column is withheld or limited, because only the result of a condition affects the sink.
 func (v *View) ForConditions() *View {
 	out := New(v.table)
+	out.fields = v.fields
 	for i, x := range v.changed {
 		if x == nil || x.mask.kind == noMask {
 			continue

@@ -10,7 +10,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/transform/columns"
 	"rowfall/transform/decimal"
-	"rowfall/transform/suggest"
 )
 
 // node is a compiled part of an expression.
@@ -152,7 +151,7 @@ func (c *checker) column(n ast.Node, name string) node {
 	i := c.table.Column(name)
 	if i < 0 {
 		return c.fail(n, "%s has no column %q%s",
-			c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
+			c.table.FullName(), name, c.view.Hint(name))
 	}
 	if err := c.view.Check(i); err != nil {
 		return c.fail(n, "%v", err)
@@ -248,7 +247,12 @@ func (c *checker) text(n ast.Node) string {
 // want compiles an operand that must be of kind k and not nil. of is the operator or function, for
 // messages.
 func (c *checker) want(n ast.Node, k Kind, of string) node {
-	v := c.strict(n, of)
+	v := c.check(n)
+	if c.err == nil && of == "||" && v.kind == Text {
+		return c.fail(n, "|| needs conditions and %s is text; to join texts write + (not ||)",
+			c.text(n))
+	}
+	v = c.notNull(n, v, of)
 	if c.err == nil && v.kind != k {
 		return c.fail(n, "%s needs %s and %s is %s%s", of, k, c.text(n), v.kind, remedy(k, v.kind))
 	}

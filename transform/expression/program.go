@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr/conf"
@@ -99,6 +100,10 @@ func parse(source string, t *binlog.Table) (*parser.Tree, *CompileError) {
 	config.MaxNodes = maxNodes
 	tree, err := parser.ParseWithConfig(source, config)
 	if err != nil {
+		if strings.HasPrefix(strings.TrimSpace(source), "{") {
+			return fail("this is a template, and an expression names a column without braces: " +
+				`write name, not "{name}"`)
+		}
 		if sql := sqlSpelling(source, t); sql != nil {
 			return nil, sql
 		}

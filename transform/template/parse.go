@@ -178,9 +178,13 @@ func (sc *Scope) resolve(name, source string) (string, []int, error) {
 	}
 	c := table.Column(name)
 	if c < 0 {
-		names := append(table.ColumnNames(), "table", "database", "pk...")
+		hint := sc.Columns.Hint(name, "table", "database", "pk...")
+		if column, path, ok := strings.Cut(name, "."); ok && table.Column(column) >= 0 {
+			hint = fmt.Sprintf("; a template prints whole columns, and only an expression reads "+
+				"a part of a JSON document: json(%s, %q)", column, "$."+path)
+		}
 		return "", nil, fmt.Errorf("%s has no column %q for the template %q%s",
-			table.FullName(), name, source, suggest.DidYouMean(name, names))
+			table.FullName(), name, source, hint)
 	}
 	return "", []int{c}, nil
 }
