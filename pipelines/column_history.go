@@ -33,7 +33,7 @@ func (s *tableSet) setHistory(full string, h *transform.ColumnHistory) {
 // recordAlter records what an ALTER does to the columns of a mapped table.
 func (s *tableSet) recordAlter(t *mappedTable, rule *transform.Rule, e *ddl.Effect) {
 	if before := t.definition; before != nil && e.Schema != nil {
-		h := t.columns.Clone() // the caller of an interrupted statement may still hold the old one
+		h := t.columns.Clone() // a RENAME in the same statement may use the old one
 		h.Alter(rule, before.Table(), e.Schema.Table(), e.Renamed)
 		s.setHistory(t.FullName(), h)
 	}
@@ -73,8 +73,8 @@ func (s *tableSet) compileFormer(t *binlog.Table) (*transform.Plan, error) {
 	return s.compileWith(t, h)
 }
 
-// moveHistory gives a table that a statement has renamed what protects its columns, before an effect
-// of the statement is applied. histories are the column histories by the names before the RENAME.
+// moveHistory gives a table that a statement has renamed what protects its columns, before an
+// effect of the statement is applied. histories are the column histories by the names before the RENAME.
 func (l *loop) moveHistory(
 	e *ddl.Effect, histories map[string]*transform.ColumnHistory,
 ) error {

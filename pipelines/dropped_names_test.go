@@ -120,8 +120,10 @@ func testDroppedColumns(t *testing.T, d *database) {
 	d.exec("ALTER TABLE k DROP COLUMN n, DROP COLUMN o", "UPDATE k SET v = 2")
 	follows("a DROP COLUMN")
 	for _, from := range []string{"", "", "snapshot"} {
-		for _, text := range []string{`no column "n" any more: it was dropped`,
-			`no column "o" any more: it was dropped`} {
+		for _, text := range []string{
+			`no column "n" any more: it was dropped`,
+			`no column "o" any more: it was dropped`,
+		} {
 			waitFor(t, "status warns of "+text, func() bool { return r.warns("k", text) })
 		}
 		r.kill()

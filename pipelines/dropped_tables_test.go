@@ -19,8 +19,10 @@ func TestMissingNamesOfData(t *testing.T) {
 		_, l := scriptedPipeline(t, sinktest.NewMemory("test"),
 			&scriptedSource{tables: []*binlog.Table{intTable()}})
 		l.config.Mapping.Tables = []transform.TableRule{
-			{Pattern: "shop.*", Path: "tables.a", Line: 5,
-				Columns: transform.Columns{Exclude: []string{"gone"}}},
+			{
+				Pattern: "shop.*", Path: "tables.a", Line: 5,
+				Columns: transform.Columns{Exclude: []string{"gone"}},
+			},
 			{Pattern: "shop.u", Path: "tables.b", Line: 6},
 		}
 		l.hasData = hasData
@@ -43,7 +45,7 @@ func TestMissingNamesOfData(t *testing.T) {
 		got := *l.stats.warnings.Load()
 		if len(got) != 2 || !strings.Contains(got[0].Warning, `has a column "gone"`) ||
 			got[0].Table != "shop.*" || got[1].Table != "shop.u" ||
-			!strings.Contains(got[1].Warning, "the table shop.u was dropped or renamed; its entry") {
+			!strings.Contains(got[1].Warning, "table shop.u was dropped or renamed; its entry") {
 			t.Errorf("the warnings are %+v", got)
 		}
 	}
@@ -78,7 +80,8 @@ func TestDroppedIsStored(t *testing.T) {
 	if at, found := stored(); !found || at != l.progress.Position.String() {
 		t.Errorf("stored is %q, %v", at, found)
 	}
-	if err := l.tableNew(n, nil, &ddl.Effect{Table: n, Class: ddl.TableNew, Schema: d}); err != nil {
+	created := &ddl.Effect{Table: n, Class: ddl.TableNew, Schema: d}
+	if err := l.tableNew(n, nil, created); err != nil {
 		t.Fatal(err)
 	}
 	if _, found := stored(); found {
@@ -97,8 +100,10 @@ func TestColumnHistoryIsStored(t *testing.T) {
 	m := l.tables.all["shop.t"]
 	after := intTable()
 	after.Columns[1].Name = "w"
-	alter := &ddl.Effect{Table: m.name(), Class: ddl.ColumnsChanged, Schema: ddl.FromTable(after),
-		Renamed: map[string]string{"w": "v"}}
+	alter := &ddl.Effect{
+		Table: m.name(), Class: ddl.ColumnsChanged, Schema: ddl.FromTable(after),
+		Renamed: map[string]string{"w": "v"},
+	}
 	if err := l.applyEffect(t.Context(), alter, "ALTER", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -116,8 +121,10 @@ func TestColumnHistoryIsStored(t *testing.T) {
 	renamed := *after
 	renamed.Name = "n"
 	n := ddl.NameOf(&renamed)
-	move := &ddl.Effect{Table: n, From: m.name(), Class: ddl.TableNew,
-		Schema: ddl.FromTable(&renamed)}
+	move := &ddl.Effect{
+		Table: n, From: m.name(), Class: ddl.TableNew,
+		Schema: ddl.FromTable(&renamed),
+	}
 	if err := l.moveHistory(move, l.tables.columns); err != nil {
 		t.Fatal(err)
 	}

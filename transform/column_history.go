@@ -122,9 +122,12 @@ func (r *Rule) isPrivate(column string) bool {
 	if containsName(r.Columns.Exclude, column) {
 		return true
 	}
-	return slices.ContainsFunc(slices.Concat(r.masks, []map[string]string{r.Columns.Mask}), func(m map[string]string) bool {
-		return containsName(slices.Collect(maps.Keys(m)), column)
-	})
+	for _, m := range slices.Concat(r.masks, []map[string]string{r.Columns.Mask}) {
+		if containsName(slices.Collect(maps.Keys(m)), column) {
+			return true
+		}
+	}
+	return false
 }
 
 // missing handles a name of a list of columns that the table does not have. If the column was

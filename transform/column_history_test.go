@@ -53,12 +53,14 @@ func TestAlteredColumns(t *testing.T) {
 		},
 		{
 			"rename masked", `mask: {secret: redact}`,
-			"shop.t: id int pk; a int; open text; b text", renames{"open": "secret"},
+			"shop.t: id int pk; a int; open text; b text",
+			renames{"open": "secret"},
 			`columns.mask.secret: the column secret of shop.t, which is masked, was renamed`, "",
 		},
 		{
 			"rename excluded to excluded", `exclude: [secret, open]`,
-			"shop.t: id int pk; a int; open text; b text", renames{"open": "secret"},
+			"shop.t: id int pk; a int; open text; b text",
+			renames{"open": "secret"},
 			"", `columns.exclude: shop.t has no column "secret" any more: it was renamed to open`,
 		},
 		{
@@ -73,7 +75,9 @@ func TestAlteredColumns(t *testing.T) {
 		},
 		{
 			"case of letters", `exclude: [secret]`,
-			"shop.t: id int pk; a int; SECRET text; b text", renames{"SECRET": "secret"}, "", "",
+			"shop.t: id int pk; a int; SECRET text; b text",
+			renames{"SECRET": "secret"},
+			"", "",
 		},
 	} {
 		for _, pattern := range []string{"shop.t", "shop.*"} {
@@ -122,20 +126,29 @@ func TestColumnHistory(t *testing.T) {
 		toOrigin map[string]string
 	}{
 		{
-			"shop.t: id int pk; x text", map[string]string{"x": "secret"}, false,
-			nil, map[string]string{"x": "secret"},
+			"shop.t: id int pk; x text",
+			map[string]string{"x": "secret"},
+			false,
+			nil,
+			map[string]string{"x": "secret"},
 		},
 		{"shop.t: id int pk; x text; n int", nil, false, nil, map[string]string{"x": "secret"}},
 		{
-			"shop.t: id int pk; y text; n int", map[string]string{"y": "x"}, false,
-			nil, map[string]string{"y": "secret"},
+			"shop.t: id int pk; y text; n int",
+			map[string]string{"y": "x"},
+			false,
+			nil,
+			map[string]string{"y": "secret"},
 		},
 		{"shop.t: id int pk; secret text; n int", map[string]string{"secret": "y"}, true, nil, nil},
 		{"shop.t: id int pk; n int", nil, true, []string{"secret"}, nil},
 		{"shop.t: id int pk; n int; secret text", nil, true, nil, nil},
 		{
-			"shop.t: id int pk; n int; z text", map[string]string{"z": "secret"}, false,
-			nil, map[string]string{"z": "secret"},
+			"shop.t: id int pk; n int; z text",
+			map[string]string{"z": "secret"},
+			false,
+			nil,
+			map[string]string{"z": "secret"},
 		},
 		{"shop.t: id int pk; n int", nil, true, []string{"secret"}, nil},
 	} {
