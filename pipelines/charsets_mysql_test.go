@@ -35,8 +35,8 @@ func (d *database) charsetTable(name string, charsets []string) string {
 	return sql + ")"
 }
 
-// charsetTexts are values of which each character set has a part. Some end in bytes that look like spaces
-// in UTF-16 and UTF-32.
+// charsetTexts are values of which each character set has a part. Some end in bytes that look like
+// spaces in UTF-16 and UTF-32.
 var charsetTexts = []string{
 	"", " ", "a", "a b ", "éÖß€", "жЯ", "漢字", "한국", "שלום", "กข", "აბ", "Ġż", "𠮷😀", "†", "a†",
 	"††", "a††", "†††", "Ġ", "aĠ", "aaĠ", "\u2000a\u2000", "？ｱ¥‾\\~", "[{|}]~@", "\x00\x7f",

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
@@ -11,6 +12,9 @@ import (
 // checkNames returns an error if the mapping names a table or column that the server does not
 // have. Such a name is most likely misspelled, and an exclusion by it would have no effect. A
 // missing column is a StopError. A missing table is not, since the table may be created soon.
+//
+// If the run continues data, the names were checked when the data were begun. What is missing now
+// was dropped or renamed since, and status warns of it.
 //
 // It also records the tables that wildcards skip because of their names.
 func (l *loop) checkNames(ctx context.Context) error {
@@ -23,6 +27,15 @@ func (l *loop) checkNames(ctx context.Context) error {
 	}
 	missing, columns := l.config.Mapping.UnknownNames(tables)
 	var faults []error
+	if l.hasData {
+		l.unknownNames = l.unknownNames[:0]
+		for _, e := range columns {
+			l.unknownNames = append(l.unknownNames,
+				TableWarning{l.patternAt(e.Path), l.config.Locate(e).Error()})
+		}
+		l.missingIsDropped(missing)
+		return nil
+	}
 	for _, e := range columns {
 		faults = append(faults, e)
 	}
@@ -30,8 +43,8 @@ func (l *loop) checkNames(ctx context.Context) error {
 		return &StopError{Err: l.config.Locate(errors.Join(faults...))}
 	}
 	for _, e := range missing {
-		// If the data have the table, a statement further on in the stream dropped it.
-		if !l.hasTableOf(e.Path) {
+		// A --schema dump may have the table: a statement in the stream drops it.
+		if l.tables.exact(l.ruleAt(e.Path).Pattern) == nil {
 			faults = append(faults, e)
 		}
 	}
@@ -39,14 +52,15 @@ func (l *loop) checkNames(ctx context.Context) error {
 	return l.config.Locate(errors.Join(faults...))
 }
 
-// hasTableOf reports whether the data have the table that the entry at path names.
-func (l *loop) hasTableOf(path string) bool {
+// patternAt returns the pattern of the entry that contains a path.
+func (l *loop) patternAt(path string) string {
 	for i := range l.config.Mapping.Tables {
-		if r := &l.config.Mapping.Tables[i]; r.Path == path {
-			return l.tables.exact(r.Pattern) != nil
+		r := &l.config.Mapping.Tables[i]
+		if path == r.Path || strings.HasPrefix(path, r.Path+".") {
+			return r.Pattern
 		}
 	}
-	return false
+	return ""
 }
 
 // entryPath returns the path of the entry that maps a table, for messages.

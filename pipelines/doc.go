@@ -103,6 +103,9 @@
 //   - A created table is empty, and mapped. A table that is renamed into the mapping is read by a
 //     job.
 //   - A table that a wildcard leaves out because it has no key stays unmapped until it gets one.
+//   - The data record that the table of an entry without wildcards was dropped, and which columns
+//     that an entry names were dropped or renamed: such names are warnings. New data must find all
+//     of them.
 //
 // Data:
 //

@@ -58,7 +58,7 @@ func (l *loop) tableGone(
 		delete(l.tables.definitions, full)
 		l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
 		l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+full)
-		return nil
+		return l.recordDropped(n)
 	}
 	rule, err := l.ruleOf(t)
 	if err != nil {
@@ -70,7 +70,7 @@ func (l *loop) tableGone(
 	l.tables.remove(t)
 	l.saveLetters()
 	t.drop(&l.unit, l.config.Name)
-	return nil
+	return l.recordDropped(n)
 }
 
 // rowsRemoved handles a TRUNCATE. What a job has read is discarded, and the table is empty.
@@ -224,6 +224,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 	if err != nil {
 		return err
 	}
+	l.tables.recordAlter(t, rule, e)
 	job := t.Job
 	changesKeys := e.Class == ddl.ColumnsChanged || e.Class == ddl.ValuesChanged || e.KeyChanged
 	if changesKeys && e.Class == ddl.ValuesChanged {

@@ -36,7 +36,7 @@ func (s *tableSet) keepFormer(t *mappedTable, next *transform.Plan) {
 func (s *tableSet) formerPlans(t *mappedTable) (plans []*transform.Plan) {
 	for _, d := range t.former {
 		// The definition had a plan. The mapping may have changed since; then the data are checked.
-		if p, err := s.compile(d.Table()); err == nil && p != nil {
+		if p, err := s.compileFormer(d.Table()); err == nil && p != nil {
 			plans = append(plans, p)
 		}
 	}

@@ -61,6 +61,9 @@ func (l *loop) renamedUnknown(n ddl.TableName, e *ddl.Effect) error {
 		l.tables.remove(from)
 		l.saveLetters()
 		from.drop(&l.unit, l.config.Name)
+		if err := l.recordDropped(e.From); err != nil {
+			return err
+		}
 	}
 	if err := l.rebuildUnknown(n, e.Reason); err != nil {
 		return err

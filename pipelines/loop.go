@@ -40,7 +40,11 @@ type loop struct {
 	config *file.Config
 	stats  *stats
 	// warned are the warnings that this run has logged, of the present tables.
-	warned    map[TableWarning]bool
+	warned map[TableWarning]bool
+	// unknownNames are warnings about columns of wildcards that no table has any more.
+	unknownNames []TableWarning
+	// hasData is set if the run continues data that the mapping of this file has built.
+	hasData   bool
 	log       zerolog.Logger
 	sink      Sink
 	deltas    bool // the sink accepts transform.Delta

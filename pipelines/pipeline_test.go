@@ -58,6 +58,8 @@ func TestPipeline(t *testing.T) {
 		{"LockedDefinition", testLockedDefinition},
 		{"PauseAboveThreads", testPauseAboveThreads},
 		{"PauseAboveLag", testPauseAboveLag},
+		{"DroppedTable", testDroppedTable},
+		{"DroppedColumns", testDroppedColumns},
 		{"TimeOfLoad", testTimeOfLoad},
 		{"ManyTables", testManyTables},
 		{"NewTablesWhileCut", testNewTablesWhileCut},

@@ -145,11 +145,11 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 		}
 	case hasKeys:
 		// The statement was skipped or is not in the binlog, so a stop before it is not possible.
-		err = l.quarantine(t, errors.New("the server has no such table, and `on_drop` is stop; "+
-			"set `on_drop: delete` or `ignore`, start again, and run rowfall backfill"))
+		err = l.quarantine(t, errStopAtDrop)
 	default:
 		l.tables.remove(t)
 		t.drop(&l.unit, l.config.Name)
+		err = l.recordDropped(t.name())
 	}
 	if err != nil {
 		return err

@@ -31,6 +31,12 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	if err := old.load(state.Pieces); err != nil {
 		return err
 	}
+	for full, at := range old.dropped {
+		l.tables.dropped[full] = at
+	}
+	for full, h := range old.columns {
+		l.tables.columns[full] = h
+	}
 	if err := l.startAt(ctx, fromSnapshot); err != nil {
 		return err
 	}
@@ -44,6 +50,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	if err := l.keepUnmapped(old); err != nil {
 		return err
 	}
+	l.recordGone(old)
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
 		needsSchema := t.Job.NeedsSchema
@@ -113,6 +120,22 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		return initial(ctx)
 	}
 	return nil
+}
+
+// recordGone records the tables that the data have and the source has not, for entries that name
+// them.
+func (l *loop) recordGone(old *tableSet) {
+	for _, name := range old.names() {
+		if l.tables.all[name] != nil {
+			continue
+		}
+		delete(l.tables.columns, name)
+		t := old.all[name]
+		rule, err := l.config.Mapping.Rule(t.Database, t.Name)
+		if err == nil && rule != nil && !rule.Wildcard {
+			l.tables.dropped[name] = l.progress.Position.String()
+		}
+	}
 }
 
 // keepUnmapped puts tables into quarantine that have keys in the data and that the mapping does not

@@ -149,7 +149,7 @@ func testSchemaChangesPage(t *testing.T, d *database) {
 	setup, rows := readSchemaChangesPage(t)
 	d.exec(setup...)
 	m, log := newMemory(), new(classLog)
-	c := d.config()
+	c := d.config(`.*": {}`, `.*": {}`+"\n  "+d.name+".m: {columns: {exclude: [secret]}}")
 	r := startLogged(t, c, m, log)
 	m.waitAt(t, d.end())
 	flavor := "MySQL"
@@ -161,7 +161,11 @@ func testSchemaChangesPage(t *testing.T, d *database) {
 			continue
 		}
 		d.exec(row.sql)
-		r.mustEqual(d, &c, m, row.sql)
+		equal := c
+		if strings.HasSuffix(row.sql, "DROP COLUMN secret") { // new data would miss the column
+			equal = d.config()
+		}
+		r.mustEqual(d, &equal, m, row.sql)
 		if classes, lines := log.take(); classes != row.class {
 			t.Errorf("%s: the class is %q, and %s has %q; the log has\n%s", row.sql, classes,
 				schemaChangesPage, row.class, lines)

@@ -2,10 +2,12 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
+	"rowfall/transform"
 )
 
 // schemaCheck compares the definitions of the data with the server's, once per run. Only tables
@@ -31,6 +33,10 @@ type schemaCheck struct {
 // reasonUnloggedDrop is why the keys of a table are removed that the server does not have, although
 // no statement has dropped it.
 const reasonUnloggedDrop = "DROP that is not in the binlog"
+
+// errStopAtDrop is the fault of a table that is gone without a statement, if `on_drop` is stop.
+var errStopAtDrop = errors.New("the server has no such table, and `on_drop` is stop; " +
+	"set `on_drop: delete` or `ignore`, start again, and run rowfall backfill")
 
 // scheduleSchemaCheck schedules a comparison for when the stream reaches the binlog's present end.
 func (l *loop) scheduleSchemaCheck(ctx context.Context) error {
@@ -116,6 +122,14 @@ func (l *loop) handleDifference(ctx context.Context, t *mappedTable, exists bool
 	if exists {
 		return l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
 			"and no statement in the binlog says how")
+	}
+	rule, err := l.ruleOf(t)
+	if err != nil {
+		return err
+	}
+	if rule.OnDrop == transform.StopAtRemoval {
+		// No position is before the statement, so a stop would last for ever.
+		return l.quarantine(t, errStopAtDrop)
 	}
 	heirs, err := l.adoptUnlogged(ctx, t)
 	if err != nil {

@@ -30,6 +30,7 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 	}
 	l.tables = newTableSet(&l.config.Mapping)
 	from := l.from
+	l.hasData = state.Phase != sink.Empty && !state.Foreign
 	if err := l.checkSchemaDump(from, state.Phase == sink.Empty); err != nil {
 		return err
 	}

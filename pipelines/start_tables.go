@@ -33,8 +33,10 @@ func (l *loop) addTables(
 	var faults []error
 	for _, d := range definitions {
 		t, err := l.tables.add(d)
-		if err != nil && len(transform.MappingErrors(err)) == 0 {
-			// The fault is the table's, such as a character set that is not supported.
+		if err != nil && (len(transform.MappingErrors(err)) == 0 ||
+			l.tables.historyOf(d.TableName().String()).Known) {
+			// The fault is the table's, such as a character set that is not supported, or a
+			// column that was dropped since the mapping has fitted the table.
 			err = l.addFaulty(d.TableName(), d, err)
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -73,9 +74,17 @@ func (l *loop) applyStatement(
 		}
 	}
 	heirs := l.plansOfRenamed(effects)
+	histories := maps.Clone(l.tables.columns)
 	for i := range effects {
-		if err := l.applyEffect(ctx, &effects[i], ev.SQL, heirs); err != nil {
+		e := &effects[i]
+		if err := l.moveHistory(e, histories); err != nil {
 			return true, err
+		}
+		if err := l.applyEffect(ctx, e, ev.SQL, heirs); err != nil {
+			return true, err
+		}
+		if h := l.tables.columns[e.Table.String()]; h != nil {
+			histories[e.Table.String()] = h
 		}
 	}
 	for _, n := range unclear {

@@ -33,6 +33,9 @@ func (s *tableSet) load(pieces map[string][]byte) error {
 			}
 			continue
 		}
+		if full, ok := strings.CutPrefix(piece, tablestate.DroppedPrefix); ok {
+			s.dropped[full] = string(pieces[piece])
+		}
 		if full, ok := strings.CutPrefix(piece, tablestate.JobPrefix); ok {
 			if err := s.loadTable(pieces, full); err != nil {
 				faults = append(faults, err)
@@ -60,6 +63,9 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		return err
 	}
 	s.removeFormerDue = s.removeFormerDue || len(former) > 0
+	if err := s.loadHistory(pieces, full, fault == nil || len(former) > 0); err != nil {
+		return err
+	}
 	d, err := readDefinition(pieces, full)
 	if err != nil {
 		return err
@@ -133,6 +139,9 @@ func (s *tableSet) save(u *sink.Unit, pipeline string) error {
 			return err
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.dropped)) {
+		s.saveDropped(u, pipeline, name)
+	}
 	return s.saveDatabases(u, pipeline)
 }
 
@@ -172,6 +181,10 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	if err := t.saveSince(u, pipeline); err != nil {
 		return err
 	}
+	if err := t.saveHistory(u, pipeline); err != nil {
+		return err
+	}
+	u.DropState(pipeline, tablestate.DroppedPrefix+full)
 	return t.saveJob(u, pipeline)
 }
 
@@ -190,6 +203,7 @@ func (t *mappedTable) drop(u *sink.Unit, pipeline string) {
 	for _, prefix := range [...]string{
 		tablestate.SchemaPrefix, tablestate.DefinitionPrefix, tablestate.JobPrefix,
 		tablestate.FaultPrefix, tablestate.FormerPrefix, tablestate.SincePrefix,
+		tablestate.ColumnsPrefix,
 	} {
 		u.DropState(pipeline, prefix+t.FullName())
 	}

@@ -36,6 +36,8 @@ type mappedTable struct {
 	// storedJSON is the schema as a version without definitions stored it; nil if definition was
 	// stored, or has changed since.
 	storedJSON []byte
+	// columns is what the data know of columns that the table had before; never nil.
+	columns *transform.ColumnHistory
 	// mismatched is the definition that the last table map did not fit.
 	mismatched *ddl.Schema
 	// openRows counts the row changes of the open transaction: skippedRows of them were skipped,
@@ -65,6 +67,10 @@ type tableSet struct {
 	// is stored with the data. definitions are those of such tables, where they are known.
 	unmapped    map[string]string
 	definitions map[string]*ddl.Schema
+	// columns holds mappedTable.columns, also of tables that are about to be mapped. dropped holds
+	// the positions at which tables were dropped that an entry without wildcards names.
+	columns map[string]*transform.ColumnHistory
+	dropped map[string]string
 	// skippedByName holds the tables that wildcards skip because of their names, with the reasons.
 	// It is not stored: every start finds these tables again.
 	skippedByName map[ddl.TableName]string
@@ -99,6 +105,8 @@ func newTableSet(m *transform.Mapping) *tableSet {
 		byTable:         make(map[*binlog.Table]*mappedTable),
 		unmapped:        make(map[string]string),
 		definitions:     make(map[string]*ddl.Schema),
+		columns:         make(map[string]*transform.ColumnHistory),
+		dropped:         make(map[string]string),
 		skippedByName:   make(map[ddl.TableName]string),
 		databases:       make(map[string]ddl.Charset),
 		unknown:         make(map[ddl.TableName]bool),
@@ -111,7 +119,14 @@ func newTableSet(m *transform.Mapping) *tableSet {
 // compile returns the plan for a definition. It returns a *transform.NotMappedError for a table
 // that only a wildcard names and that cannot be followed, and nil, nil for one that is not mapped.
 func (s *tableSet) compile(t *binlog.Table) (*transform.Plan, error) {
-	plan, err := transform.Compile(s.mapping, t)
+	return s.compileWith(t, s.historyOf(t.FullName()))
+}
+
+// compileWith is compile with a column history.
+func (s *tableSet) compileWith(
+	t *binlog.Table, h *transform.ColumnHistory,
+) (*transform.Plan, error) {
+	plan, err := transform.CompileAltered(s.mapping, t, h)
 	if err == nil && plan != nil {
 		err = t.CheckReadable(plan.IsExcluded)
 	}
@@ -147,6 +162,9 @@ func (s *tableSet) put(n ddl.TableName) *mappedTable {
 	}
 	t := &mappedTable{Table: jobs.Table{Database: n.Database, Name: n.Table}}
 	s.all[n.String()] = t
+	s.columns[n.String()] = s.historyOf(n.String())
+	t.columns = s.columns[n.String()]
+	delete(s.dropped, n.String())
 	delete(s.unmapped, n.String())
 	delete(s.definitions, n.String())
 	return t
@@ -166,6 +184,7 @@ func (s *tableSet) define(
 		t.since = &at
 	}
 	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil
+	t.columns.Known = t.columns.Known || plan != nil
 	if schema != nil {
 		s.byTable[schema] = t
 	}
@@ -175,6 +194,7 @@ func (s *tableSet) define(
 func (s *tableSet) remove(t *mappedTable) {
 	s.letters.forget(t)
 	delete(s.all, t.FullName())
+	delete(s.columns, t.FullName())
 	delete(s.byTable, t.Schema)
 	t.Restart(tablestate.Job{Skipped: true})
 }

@@ -1,5 +1,7 @@
 package pipelines
 
+import "slices"
+
 // TableWarning is what is most likely a mistake in the mapping of a table, although the mapping
 // fits the table.
 type TableWarning struct {
@@ -13,14 +15,19 @@ type TableWarning struct {
 func (l *loop) recordWarnings() {
 	var list []TableWarning
 	current := make(map[TableWarning]bool)
+	add := func(warning TableWarning) {
+		if !l.warned[warning] {
+			l.log.Warn().Str("table", warning.Table).Msg(warning.Warning)
+		}
+		current[warning] = true
+		list = append(list, warning)
+	}
+	for _, warning := range slices.Concat(l.unknownNames, l.droppedWarnings()) {
+		add(warning)
+	}
 	for _, plan := range l.tables.plans() {
 		for _, w := range plan.Warnings() {
-			warning := TableWarning{plan.Table().FullName(), l.config.Locate(w).Error()}
-			if !l.warned[warning] {
-				l.log.Warn().Str("table", warning.Table).Msg(warning.Warning)
-			}
-			current[warning] = true
-			list = append(list, warning)
+			add(TableWarning{plan.Table().FullName(), l.config.Locate(w).Error()})
 		}
 	}
 	l.warned = current

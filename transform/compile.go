@@ -18,12 +18,17 @@ import (
 // followed, because it has no usable key for example. If the mapping does not fit the table, the
 // error joins a *MappingError for each fault of the entry, without those that follow from another.
 func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
+	return CompileAltered(m, t, new(ColumnHistory))
+}
+
+// CompileAltered is Compile for a table of which the data know what columns it had before.
+func CompileAltered(m *Mapping, t *binlog.Table, history *ColumnHistory) (*Plan, error) {
 	rule, err := m.Rule(t.Database, t.Name)
 	if rule == nil || err != nil {
 		return nil, err
 	}
 	c := &compiler{
-		rule: rule, table: t, view: columns.New(t), fieldExpiry: m.FieldExpiry,
+		rule: rule, table: t, view: columns.New(t), fieldExpiry: m.FieldExpiry, history: history,
 	}
 	c.view.NameFields(rule.Columns.Rename)
 	c.plan = &Plan{
@@ -73,6 +78,7 @@ type compiler struct {
 	view *columns.View
 	// fieldExpiry is Mapping.FieldExpiry.
 	fieldExpiry string
+	history     *ColumnHistory
 }
 
 // fail returns a *MappingError at a part of the entry, such as "columns.add.name".
@@ -196,15 +202,14 @@ func (c *compiler) exclusions() error {
 		if k >= 0 {
 			c.view.Exclude(k)
 		} else if i < c.rule.own && !c.rule.Wildcard {
-			_, err := c.column("columns.exclude", name)
-			faults = append(faults, err)
+			faults = append(faults, c.missing("columns.exclude", name, true))
 		}
 	}
 	return errors.Join(faults...)
 }
 
 // masks masks columns in c.view. As with exclusions, only an entry for one table must name columns
-// that the table has.
+// that the table has. It checks that renamed columns are still protected.
 func (c *compiler) masks() error {
 	var faults []error
 	for i, masks := range append([]map[string]string{c.rule.Columns.Mask}, c.rule.masks...) {
@@ -219,11 +224,11 @@ func (c *compiler) masks() error {
 			case k >= 0:
 				c.view.Mask(k, mask, c.rule.salt)
 			case i == 0 && !c.rule.Wildcard:
-				_, err := c.column(part, name)
-				faults = append(faults, err)
+				faults = append(faults, c.missing(part, name, true))
 			}
 		}
 	}
+	faults = append(faults, c.renamedPrivate()...)
 	return errors.Join(faults...)
 }
 
@@ -244,8 +249,7 @@ func (c *compiler) limits() error {
 		k := c.table.Column(name)
 		if k < 0 {
 			if !c.rule.Wildcard {
-				_, err := c.column(part, name)
-				faults = append(faults, err)
+				faults = append(faults, c.missing(part, name, false))
 			}
 			continue
 		}
@@ -268,8 +272,7 @@ func (c *compiler) fields() error {
 		case k >= 0:
 			include[k] = true
 		case !c.rule.Wildcard:
-			_, err := c.column("columns.include", name)
-			faults = append(faults, err)
+			faults = append(faults, c.missing("columns.include", name, false))
 		}
 	}
 	for i := range c.table.Columns {
@@ -307,8 +310,7 @@ func (c *compiler) renames() ([]string, error) {
 		switch {
 		case k < 0 && c.rule.Wildcard:
 		case k < 0:
-			_, err := c.column("columns.rename", from)
-			faults = append(faults, err)
+			faults = append(faults, c.missing("columns.rename", from, false))
 		case to == "":
 			faults = append(faults, c.fail("columns.rename."+from,
 				"the new name of %s is empty; use exclude to leave a column out", from))

@@ -81,7 +81,9 @@
 //   - A masked or cut value is text. A value that is omitted (too_long: omit) is NULL.
 //
 //   - Names in exclude, include, rename, mask and max_bytes of a wildcard may be missing in some of
-//     its tables (see UnknownNames). An entry for one table must name columns that exist.
+//     its tables (see UnknownNames). An entry for one table must name columns that exist, or that
+//     the table had before (see ColumnHistory). A column that was excluded or masked must still be
+//     so after a RENAME COLUMN.
 //
 //   - An entry is more specific than another if it matches only a part of the other's tables. If
 //     two entries match a table and neither is more specific, that is an error.

@@ -131,8 +131,8 @@ func compareOne(
 				at++
 			}
 			from := max(at-6, 0)
-			t.Errorf("%s, value %d of %s, %.48x: converted to %.40q, the server prints %.40q", cs.Name,
-				n, stored, values[n], converted[from:], printed[from:])
+			t.Errorf("%s, value %d of %s, %.48x: converted to %.40q, the server prints %.40q",
+				cs.Name, n, stored, values[n], converted[from:], printed[from:])
 		}
 		return nil
 	})

@@ -46,6 +46,12 @@ const (
 	// CascadesPiece holds the foreign keys that change rows without logging them, a list of
 	// ForeignKey as JSON.
 	CascadesPiece = "cascades"
+	// ColumnsPrefix begins the pieces that hold a table's transform.ColumnHistory as JSON, if it is
+	// not empty.
+	ColumnsPrefix = "columns:"
+	// DroppedPrefix begins the pieces of tables that an entry without wildcards names and that were
+	// dropped or renamed. They hold the position after which that was.
+	DroppedPrefix = "dropped:"
 	// UnmappedPrefix begins the pieces that hold the reason why a table that matches the mapping
 	// is not mapped.
 	UnmappedPrefix = "unmapped:"

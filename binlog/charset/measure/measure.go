@@ -2,7 +2,7 @@
 // binlog/charset and its tests use it.
 //
 // A server stores only well-formed texts. Rows of older servers hold others, and a SELECT prints
-// those, too. Server.Print therefore stores the bytes in a BLOB of a MyISAM table, and then puts the
+// those, too. Server.Print therefore stores the bytes in a BLOB of a MyISAM table. Then it puts the
 // table's files in the place of those of a table with a TEXT of the character set, because the two
 // tables' files have the same format.
 package measure
