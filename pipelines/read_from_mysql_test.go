@@ -39,7 +39,8 @@ func newPair(t *testing.T, kind servers.Kind) pair {
 // readFrom returns the configuration of a pipeline that reads rows from other servers.
 func (p *pair) readFrom(addresses ...string) file.Config {
 	return p.config("user: rowfall}",
-		"user: rowfall, read_from: [\""+strings.Join(addresses, `", "`)+"\"]}", "chunk_rows: 1000", "chunk_rows: 100, rows_per_second: 4000",
+		"user: rowfall, read_from: [\""+strings.Join(addresses, `", "`)+"\"]}",
+		"chunk_rows: 1000", "chunk_rows: 100, rows_per_second: 4000",
 		`.*": {}`, ".*\": {}\n  \""+p.name+".loose\": {key_columns: [id]}")
 }
 
