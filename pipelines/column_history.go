@@ -74,7 +74,8 @@ func (s *tableSet) compileFormer(t *binlog.Table) (*transform.Plan, error) {
 }
 
 // moveHistory gives a table that a statement has renamed what protects its columns, before an
-// effect of the statement is applied. histories are the column histories by the names before the RENAME.
+// effect of the statement is applied. histories are the column histories by the names before the
+// RENAME.
 func (l *loop) moveHistory(
 	e *ddl.Effect, histories map[string]*transform.ColumnHistory,
 ) error {

@@ -45,7 +45,8 @@ func (m *memory) quarantined(t *testing.T) (names []string) {
 func testDroppedTable(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u LIKE t",
 		"CREATE TABLE s LIKE t", "CREATE TABLE k (id INT PRIMARY KEY, v INT, n INT, "+
-			"mail VARCHAR(20), o INT)", "INSERT INTO u VALUES (1, 1)", "INSERT INTO s VALUES (1, 1)")
+			"mail VARCHAR(20), o INT)",
+		"INSERT INTO u VALUES (1, 1)", "INSERT INTO s VALUES (1, 1)")
 	m := newMemory()
 	c := d.config(`.*": {}`, d.droppedNames())
 	r := start(t, c, m, "")

@@ -110,7 +110,9 @@ func TestColumnHistoryIsStored(t *testing.T) {
 	if m.Fault == nil || !strings.Contains(m.Fault.Reason, "was renamed to w") {
 		t.Fatalf("the fault is %+v", m.Fault)
 	}
-	pieces := map[string][]byte{tablestate.ColumnsPrefix + "shop.t": []byte(`{"renamed":{"w":"v"}}`)}
+	pieces := map[string][]byte{
+		tablestate.ColumnsPrefix + "shop.t": []byte(`{"renamed":{"w":"v"}}`),
+	}
 	s := newTableSet(&l.config.Mapping)
 	if err := s.loadHistory(pieces, "shop.t", false); err != nil {
 		t.Fatal(err)
