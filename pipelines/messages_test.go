@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"rowfall/binlog/ddl"
+	"rowfall/transform"
 	"rowfall/pipelines/tablestate"
 )
 
@@ -36,7 +37,7 @@ func TestStoredBackfillState(t *testing.T) {
 
 // A table without its database gets the names of the tables that could be meant.
 func TestTableWithoutDatabase(t *testing.T) {
-	s := &tableSet{all: make(map[string]*mappedTable)}
+	s := newTableSet(&transform.Mapping{})
 	for _, n := range []ddl.TableName{
 		{Database: "shop", Table: "orders"}, {Database: "shop", Table: "users"},
 	} {
