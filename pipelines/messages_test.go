@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"rowfall/binlog/ddl"
-	"rowfall/transform"
 	"rowfall/pipelines/tablestate"
+	"rowfall/transform"
 )
 
 // ROWFALL STATUS JSON has the warnings that INFO has.
