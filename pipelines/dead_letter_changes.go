@@ -95,6 +95,9 @@ func addOldLocations(t *mappedTable, letter *tablestate.Letter, row *binlog.Row)
 
 // lettersOf returns the letters of the rows of a change.
 func (t *mappedTable) lettersOf(c *binlog.Change) (list []*tablestate.Letter, err error) {
+	if t.Letters.IsEmpty() {
+		return nil, nil
+	}
 	for _, row := range [...]*binlog.Row{c.Before, c.After} {
 		if row == nil {
 			continue
@@ -112,27 +115,18 @@ func (t *mappedTable) lettersOf(c *binlog.Change) (list []*tablestate.Letter, er
 
 // removeLetterLocations removes what the letters of a change's rows have left in the sink.
 func (l *loop) removeLetterLocations(t *mappedTable, c *binlog.Change) error {
-	if t.Letters.IsEmpty() {
-		return nil
-	}
 	list, err := t.lettersOf(c)
-	if err != nil {
-		return err
-	}
 	for _, letter := range list {
 		for i := range letter.Locations {
 			t.Plan.Remove(&l.unit.Commands, jobs.LocationOf(&letter.Locations[i]))
 		}
 	}
-	return nil
+	return err
 }
 
 // clearLetters removes the letters of a change's rows, after the change was appended to the unit.
 // If the new row is at a location of another letter, that letter loses the location.
 func (l *loop) clearLetters(t *mappedTable, c *binlog.Change) error {
-	if t.Letters.IsEmpty() {
-		return nil
-	}
 	list, err := t.lettersOf(c)
 	if err != nil {
 		return err

@@ -2,6 +2,9 @@
 // changes, writes what differs to the sink, and removes what no row writes. The initial load, a
 // table after an ALTER, a backfill and a table that leaves quarantine are jobs.
 //
+// The package is longer than 2,500 lines because chunks, scans, keys jobs and sweeps of one table
+// exclude each other in details, and all of them use the bracket that is described below.
+//
 // # Where to look
 //
 //   - table.go: Table, a mapped table with its Job; what the loop calls while it changes a table
