@@ -34,8 +34,8 @@ func (s *tableSet) saveDropped(u *sink.Unit, pipeline, full string) {
 	u.SetState(pipeline, tablestate.DroppedPrefix+full, []byte(s.dropped[full]))
 }
 
-// missingIsDropped records the tables of entries that the server does not have, and neither the
-// data, as dropped. An older version may have built the data, so the position may not be known.
+// missingIsDropped records as dropped the tables of entries that neither the server nor the data
+// have. An older version may have built the data, so the position may not be known.
 func (l *loop) missingIsDropped(missing []*transform.MappingError) {
 	for _, e := range missing {
 		rule := l.ruleAt(e.Path)
