@@ -39,6 +39,9 @@
 // A character set that neither MySQL 9.7 nor MariaDB 10.11 has is rejected, too, unless
 // the mapping excludes the column.
 //
+// Bytes of a key that represent no character have the text "?". Rows whose keys differ only
+// in such bytes have one text, and a SELECT by this text does not find them.
+//
 // Not followed (Table.NotFollowed): MariaDB's sequences, its tables WITH SYSTEM
 // VERSIONING and its tables with a unique key too long for an index; views; tables of
 // engines whose rows differ from those in the binlog (MERGE, BLACKHOLE, FEDERATED,

@@ -157,8 +157,8 @@ func (c *compiler) containsKey(columns []int, declared bool) bool {
 		has(c.table.Primary) || slices.ContainsFunc(c.table.Unique, has)
 }
 
-// nullableKey returns a unique key that has a nullable column, and only columns that are among
-// columns; nil if there is none.
+// nullableKey returns the first unique key with a nullable column all of whose columns are in the
+// given list; nil if the table has no such key.
 func (c *compiler) nullableKey(columns []int) []int {
 	for _, key := range c.table.NullableUnique {
 		if containsAll(columns, key) {

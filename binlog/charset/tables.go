@@ -71,7 +71,8 @@ var index = sync.OnceValue(func() map[string]Entry {
 	return entries
 })
 
-// unpack returns the table of an entry, or nil if there is none.
+// unpack returns the conversion table of a character set by its name in the index, or nil if the
+// index does not have the name.
 func unpack(name string) *trie.Table {
 	e, ok := index()[name]
 	if !ok {

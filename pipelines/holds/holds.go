@@ -8,7 +8,7 @@ import (
 )
 
 // Hold is a cause that keeps a pipeline from making progress although nothing has failed. The zero
-// Hold is none.
+// Hold means that the pipeline does not wait.
 type Hold struct {
 	// Reason names what the pipeline waits for, and Since is when the wait began.
 	Reason string    `json:"reason"`

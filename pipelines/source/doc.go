@@ -1,5 +1,5 @@
-// Package source defines what a pipeline needs of a source of changes, and the errors that end a
-// pipeline for good.
+// Package source defines what a pipeline needs of a source of changes, and the errors of a pipeline
+// that a retry cannot correct.
 //
 //   - source.go: Source, what a run is connected to; the server and its positions
 //   - stream.go: Stream, the changes after a position, and the evidence of their history

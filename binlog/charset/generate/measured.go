@@ -86,8 +86,8 @@ func (m *measured) table() (*trie.Table, error) {
 	return t, err
 }
 
-// addPage adds the page of the characters that begin with prefix, and returns its code, which is
-// Illegal if there are none.
+// addPage adds the page of the characters that begin with prefix, and returns its code. If no
+// character begins with prefix, the code is Illegal.
 func (m *measured) addPage(t *trie.Table, prefix string) (code uint16, err error) {
 	index := len(t.Pages)
 	p := new(trie.Page)
