@@ -12,9 +12,9 @@ import (
 // A packed table is compressed. Below the compression are the runs of Table.Four: their number,
 // then each run's distance from the run before and its code point, all as varints. The pages
 // follow: the root, then the page of each of its entries that has one, in the order of the bytes,
-// each before its own children. If the base has a page for the same bytes, an entry is stored as its
-// difference from the entry of that page, otherwise as its difference from the entry before. The low
-// bytes of all entries come first.
+// each before its own children. If the base has a page for the same bytes, an entry is stored as
+// its difference from the entry of that page, otherwise as its difference from the entry before.
+// The low bytes of all entries come first.
 
 // The codes of packed pages for entries that continue in another page.
 const (
