@@ -128,6 +128,7 @@ func TestHolesOfStoppedPipeline(t *testing.T) {
 	p.waitForLog("every table is complete")
 	s.exec("ALTER TABLE zoo.people DROP COLUMN score")
 	p.waitForLog("a table is in quarantine")
+	reaches(t, s, addr) // the line is logged before the table's state is applied
 	p.end(syscall.SIGTERM)
 	status := stoppedStatus(t, path)
 	if q := status.Quarantined; len(q) != 1 || q[0].Table != "zoo.people" || q[0].Reason == "" {
