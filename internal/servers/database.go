@@ -108,7 +108,7 @@ func databaseArgs(k Kind, p program, data string, port int, gtid bool) []string 
 		"--log-bin=binlog",
 		"--performance-schema=OFF",
 	)
-	if k == MariaDB {
+	if k.IsMariaDB() {
 		return append(args, "--binlog-format=ROW")
 	}
 	args = append(args, "--mysqlx=OFF")
@@ -148,7 +148,7 @@ func shareDirs(k Kind, p program) []string {
 		prefix = filepath.Join(p.root, "usr")
 	}
 	names := []string{"share/mysql", "share"}
-	if k == MariaDB {
+	if k.IsMariaDB() {
 		names = []string{"share/mariadb", "share/mysql", "share"}
 	}
 	var dirs []string
@@ -170,11 +170,14 @@ var rootUsers = map[Kind][]string{
 		"CREATE USER 'root'@'%' IDENTIFIED BY '';",
 		"GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;",
 	},
-	// GRANT does not work while a MariaDB bootstraps, so the privileges table is written directly.
-	MariaDB: {
-		"DELETE FROM global_priv WHERE User IN ('', 'root');",
-		mariaDBRootUser("localhost"), mariaDBRootUser("127.0.0.1"), mariaDBRootUser("%"),
-	},
+	MariaDB:    mariaDBRootUsers,
+	MariaDB118: mariaDBRootUsers,
+}
+
+// GRANT does not work while a MariaDB bootstraps, so the privileges table is written directly.
+var mariaDBRootUsers = []string{
+	"DELETE FROM global_priv WHERE User IN ('', 'root');",
+	mariaDBRootUser("localhost"), mariaDBRootUser("127.0.0.1"), mariaDBRootUser("%"),
 }
 
 // mariaDBRootUser returns the statement that creates root for one host.
@@ -197,8 +200,8 @@ func (i *installer) dataTemplate(ctx context.Context, k Kind, p program) (string
 	target := filepath.Join(i.cache, "data", string(k)+"-"+hex.EncodeToString(sum[:6]))
 	err = i.buildOnce(ctx, target, func(dir string) error {
 		i.printf("initialising a data directory for %s %s", p.name, p.version)
-		if k == MariaDB {
-			return bootstrapMariaDB(ctx, p, dir)
+		if k.IsMariaDB() {
+			return bootstrapMariaDB(ctx, k, p, dir)
 		}
 		return initialiseMySQL(ctx, p, dir)
 	})
@@ -230,10 +233,10 @@ func initialiseMySQL(ctx context.Context, p program, dir string) error {
 }
 
 // bootstrapMariaDB creates a data directory of MariaDB from the scripts of its packages.
-func bootstrapMariaDB(ctx context.Context, p program, dir string) error {
+func bootstrapMariaDB(ctx context.Context, k Kind, p program, dir string) error {
 	script := "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n"
 	var share string
-	for _, s := range shareDirs(MariaDB, p) {
+	for _, s := range shareDirs(k, p) {
 		if found, err := filepath.Glob(filepath.Join(s, "*_system_tables.sql")); err == nil &&
 			len(found) > 0 {
 			share = s
@@ -242,7 +245,7 @@ func bootstrapMariaDB(ctx context.Context, p program, dir string) error {
 	}
 	if share == "" {
 		return fmt.Errorf(
-			"find system tables: no script in %s", strings.Join(shareDirs(MariaDB, p), ", "),
+			"find system tables: no script in %s", strings.Join(shareDirs(k, p), ", "),
 		)
 	}
 	for _, name := range []string{
@@ -258,8 +261,8 @@ func bootstrapMariaDB(ctx context.Context, p program, dir string) error {
 		}
 		script += string(text) + "\n"
 	}
-	script += strings.Join(rootUsers[MariaDB], "\n") + "\n"
-	args := append([]string{"--no-defaults", "--bootstrap"}, commonArgs(MariaDB, p, dir)...)
+	script += strings.Join(rootUsers[k], "\n") + "\n"
+	args := append([]string{"--no-defaults", "--bootstrap"}, commonArgs(k, p, dir)...)
 	return runCommand(ctx, p.argv(append(args, "--innodb-log-file-size=8M")...), script)
 }
 

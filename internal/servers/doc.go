@@ -1,13 +1,13 @@
-// Package servers runs real database servers for the demo and for tests: MySQL,
-// MariaDB, three versions of Redis and two of Valkey.
+// Package servers runs real database servers for the demo and for tests: MySQL, two
+// versions of MariaDB, three of Redis and two of Valkey.
 //
 // It needs neither Docker nor root, installs nothing system-wide and starts no
 // service. A server comes from the first of these sources that has it:
 //
 //  1. The binary that an environment variable names: ROWFALL_MYSQLD,
-//     ROWFALL_MARIADBD, ROWFALL_REDIS_SERVER, ROWFALL_REDIS_STABLE_SERVER,
-//     ROWFALL_REDIS_OLDEST_SERVER, ROWFALL_VALKEY_SERVER or
-//     ROWFALL_VALKEY_STABLE_SERVER.
+//     ROWFALL_MARIADBD, ROWFALL_MARIADBD_11_8, ROWFALL_REDIS_SERVER,
+//     ROWFALL_REDIS_STABLE_SERVER, ROWFALL_REDIS_OLDEST_SERVER,
+//     ROWFALL_VALKEY_SERVER or ROWFALL_VALKEY_STABLE_SERVER.
 //  2. A binary on PATH whose version matches the kind.
 //  3. The packages of the Debian or Ubuntu mirror that the machine uses. They are
 //     unpacked into a folder of the user's cache: ROWFALL_CACHE, or else

@@ -27,19 +27,23 @@ const (
 // puts there, so that the folders are built again.
 const revision = 1
 
+// roleRevisions are added to the revision of a role's folder. A change of one role's packages
+// increases its number here, and the other folders are not fetched again.
+var roleRevisions = map[role]int{recent: 1}
+
 // rolePackages are the packages of each role. A distribution may append a version to a name, such
 // as mysql-server-core-8.0.
 var rolePackages = map[role][]string{
 	newest: {"mysql-server-core", "mysql-client-core", "valkey-server", "redis-server"},
-	recent: {"valkey-server"},
+	recent: {"mariadb-server-core", "mariadb-client-core", "valkey-server"},
 	stable: {"mariadb-server-core", "mariadb-client-core", "redis-server"},
 }
 
 // remedy ends the error for a machine on which servers cannot be fetched.
 const remedy = "install the servers and put mysqld, mariadbd, redis-server and valkey-server " +
-	"on PATH, or name them in ROWFALL_MYSQLD, ROWFALL_MARIADBD, ROWFALL_REDIS_SERVER, " +
-	"ROWFALL_REDIS_STABLE_SERVER, ROWFALL_REDIS_OLDEST_SERVER, ROWFALL_VALKEY_SERVER " +
-	"and ROWFALL_VALKEY_STABLE_SERVER"
+	"on PATH, or name them in ROWFALL_MYSQLD, ROWFALL_MARIADBD, ROWFALL_MARIADBD_11_8, " +
+	"ROWFALL_REDIS_SERVER, ROWFALL_REDIS_STABLE_SERVER, ROWFALL_REDIS_OLDEST_SERVER, " +
+	"ROWFALL_VALKEY_SERVER and ROWFALL_VALKEY_STABLE_SERVER"
 
 // unusedFolders are folders of the packages that no server reads. They are deleted to save space.
 var unusedFolders = []string{
@@ -72,7 +76,8 @@ func (i *installer) installPackages(ctx context.Context, r role) (string, error)
 	suites := machine.suites(r)
 	target := func(suite string) string {
 		return filepath.Join(
-			i.cache, "packages", fmt.Sprintf("%s-%s-%s-r%d", suite, r, runtime.GOARCH, revision),
+			i.cache, "packages",
+			fmt.Sprintf("%s-%s-%s-r%d", suite, r, runtime.GOARCH, revision+roleRevisions[r]),
 		)
 	}
 	for _, suite := range suites {

@@ -25,6 +25,8 @@ const (
 	MySQL Kind = "mysql"
 	// MariaDB is the MariaDB of the previous stable suite.
 	MariaDB Kind = "mariadb"
+	// MariaDB118 is the MariaDB of the newest stable suite, 11.8 or later.
+	MariaDB118 Kind = "mariadb-11.8"
 	// Redis is the newest Redis available.
 	Redis Kind = "redis"
 	// RedisStable is the Redis of the previous stable suite, at least one major version older.
@@ -39,8 +41,13 @@ const (
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{MySQL, MariaDB, Redis, RedisStable, RedisOldest, Valkey, ValkeyStable}
+	return []Kind{
+		MySQL, MariaDB, MariaDB118, Redis, RedisStable, RedisOldest, Valkey, ValkeyStable,
+	}
 }
+
+// IsMariaDB reports whether servers of the kind are MariaDBs.
+func (k Kind) IsMariaDB() bool { return kindSpecs[k].program == "mariadbd" }
 
 // Tool returns the name of a program that comes with a Redis or Valkey: Tool("cli") is redis-cli
 // or valkey-cli.
@@ -66,6 +73,7 @@ type kindSpec struct {
 	otherProduct  string         // text in the output of another product's binary of the same name
 	pathVersions  *regexp.Regexp // matches the versions for which a binary on PATH is of this kind
 	role          role           // the packages that contain the server
+	needsVersion  bool           // packages with a version outside pathVersions are no source
 	wheel         *wheel         // the Python package that contains it instead
 	database      bool           // a MySQL or MariaDB, not a cache
 }
@@ -81,6 +89,12 @@ var kindSpecs = map[Kind]kindSpec{
 		database:      true,
 		versionOutput: regexp.MustCompile(`Ver ([0-9.]*[0-9])-MariaDB`),
 		pathVersions:  regexp.MustCompile(`^1[0-9]\.`),
+	},
+	MariaDB118: {
+		program: "mariadbd", aliases: []string{"mysqld"}, env: "ROWFALL_MARIADBD_11_8",
+		role: recent, database: true, needsVersion: true,
+		versionOutput: regexp.MustCompile(`Ver ([0-9.]*[0-9])-MariaDB`),
+		pathVersions:  regexp.MustCompile(`^(11\.([89]|[1-9][0-9])|1[2-9])\.`),
 	},
 	Redis: {
 		program: "redis-server", env: "ROWFALL_REDIS_SERVER", role: newest,
@@ -299,7 +313,12 @@ func (i *installer) findProgram(ctx context.Context, k Kind) (program, error) {
 	if err != nil {
 		return program{}, fmt.Errorf("%w; name a binary in %s", err, r.env)
 	}
-	return i.probe(ctx, k, p)
+	p, err = i.probe(ctx, k, p)
+	if err == nil && r.needsVersion && !r.pathVersions.MatchString(p.version) {
+		return p, fmt.Errorf("%w: find %s: the distribution's packages contain version %s; "+
+			"name a binary in %s", ErrUnavailable, k, p.version, r.env)
+	}
+	return p, err
 }
 
 // probe runs the program to read its version. For a database it also prepares the data directory.

@@ -189,7 +189,7 @@ func (l *lockedBuilder) String() string {
 }
 
 func TestDatabase(t *testing.T) {
-	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
+	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB, servers.MariaDB118} {
 		t.Run(string(kind), func(t *testing.T) {
 			in := servertest.Need(t, kind)
 			d := servertest.Database(
@@ -206,7 +206,7 @@ func TestDatabase(t *testing.T) {
 			)
 			want := "1\tROW\t77\tON"
 			sql := "SELECT @@log_bin, @@binlog_format, @@max_connections, @@gtid_mode"
-			if kind == servers.MariaDB {
+			if kind.IsMariaDB() {
 				sql, want = strings.Replace(sql, "@@gtid_mode", "'-'", 1), strings.Replace(want,
 					"ON", "-", 1)
 			}
@@ -407,7 +407,7 @@ func restart(t *testing.T, s interface{ Restart(context.Context) error }) {
 func query(t *testing.T, in *servers.Installation, d *servers.Database, sql string) string {
 	t.Helper()
 	name := "mysql"
-	if d.Kind() == servers.MariaDB {
+	if d.Kind().IsMariaDB() {
 		name = "mariadb"
 	}
 	cmd, err := in.Command(t.Context(), d.Kind(), name, "--no-defaults", "--host=127.0.0.1",
@@ -416,9 +416,11 @@ func query(t *testing.T, in *servers.Installation, d *servers.Database, sql stri
 	if err != nil {
 		servertest.SkipOrFail(t, err) // a server of the system may come without a client
 	}
-	out, err := cmd.CombinedOutput()
+	var stderr strings.Builder // the client of MariaDB 11.8 prints a warning there
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("query %s: %v: %s", sql, err, out)
+		t.Fatalf("query %s: %v: %s", sql, err, stderr.String())
 	}
 	return strings.TrimSpace(string(out))
 }
