@@ -152,27 +152,6 @@ func (p *Parser) rollback(h header, q queryEventBody) (*binlog.Event, error) {
 	return p.commit(h), nil
 }
 
-// xa handles the XA statements, except XA PREPARE, which has an event type of its own.
-func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
-	switch next := nextKeyword(&q.rest); string(next.text()) {
-	case "START", "BEGIN":
-		if p.mariaDB && p.transaction.state == stateOpen {
-			return nil, nil
-		}
-		return nil, p.beginTransaction()
-	case "END":
-		return nil, nil
-	case "ROLLBACK":
-		// It ends a prepared transaction, of which no row was yielded.
-		p.xaTransactions.finish(xidOf(q.text, "rollback"))
-		return p.commit(h), nil
-	case "COMMIT":
-		return p.xaCommit(h, q.text)
-	}
-	return nil, reject("statement %q is not known to Rowfall; please report it",
-		binlog.Clip(q.text, maxQuoted))
-}
-
 // statement yields a statement. One that stands alone is a transaction of its own. One within a
 // transaction (CREATE TABLE ... SELECT) leaves the position to the transaction's commit.
 func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
