@@ -29,8 +29,8 @@ func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error)
 	if algorithm == 1 && p.verifyChecksums && !p.formatChecksumMatches(h, body) {
 		return nil, errChecksum
 	}
-	if p.transaction.state != stateIdle {
-		return nil, errBrokenOff
+	if err := p.breakOff(stateGTID); err != nil {
+		return nil, err
 	}
 	p.postHeaders = [256]uint8{}
 	p.knownTypes = min(copy(p.postHeaders[1:], lengths), 255)
@@ -57,8 +57,8 @@ func (p *Parser) formatChecksumMatches(h header, body []byte) bool {
 // rotate handles ROTATE_EVENT, which names the next file. A generated one, at the beginning of a
 // connection, names the file and offset that follow.
 func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
-	if p.transaction.state != stateIdle {
-		return nil, errBrokenOff
+	if err := p.breakOff(stateGTID); err != nil {
+		return nil, err
 	}
 	c := cursor{b: body}
 	offset := c.uint64()

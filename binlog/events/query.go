@@ -142,12 +142,13 @@ func (p *Parser) rollback(h header, q queryEventBody) (*binlog.Event, error) {
 		return nil, errMidTransaction
 	}
 	if p.transaction.hasMappedRows {
-		return nil, reject("a transaction that changed mapped tables, " +
-			"some of them without transactions, was rolled back; " +
-			"which rows stayed is not in the binlog: start again with --from snapshot")
+		p.transaction.rolledBack = true
 	}
 	if next := nextKeyword(&q.rest); string(next.text()) == "TO" {
 		return nil, nil
+	}
+	if p.keeping.active {
+		return p.rollbackOpen(h)
 	}
 	return p.commit(h), nil
 }

@@ -26,17 +26,15 @@ type transaction struct {
 	// hasMappedRows is set when rows of a mapped table were yielded. From then on only a commit can
 	// end the transaction.
 	hasMappedRows bool
-	// skippedRows are the distinct ones whose report was used. They take effect at the XA COMMIT if
-	// the transaction is prepared.
-	skippedRows []skippedRows
+	// rolledBack is set when rows of mapped tables were yielded that a ROLLBACK has undone in part.
+	rolledBack bool
 	// discard is set when the data include the transaction already: nothing of it is yielded.
 	discard bool
 	// leftOut is set along with discard if a binlog.Skip names the transaction: then only its end
 	// is yielded.
 	leftOut bool
-	// skipsTables are the tables whose rows cannot end the parsing. leftOutTables are those of them
-	// that the transaction has rows of.
-	skipsTables, leftOutTables []string
+	// skipsTables are the tables whose rows cannot end the parsing.
+	skipsTables []string
 	// start is the offset of the first event. length is the length in bytes and original the
 	// original commit timestamp in the GTID event; 0 where the server does not send them.
 	start, length uint64
@@ -62,10 +60,23 @@ var (
 		"and start again with --from snapshot")
 )
 
+// breakOff is called before an event that cannot be within a transaction. It returns an error if
+// the transaction that is being read has reached a state, or a later one.
+func (p *Parser) breakOff(reached state) error {
+	if p.transaction.state < reached {
+		return nil
+	}
+	if !p.preparedOnly {
+		return errBrokenOff
+	}
+	p.transaction, p.keeping.active = transaction{}, false // it never committed
+	return nil
+}
+
 // beginTransaction opens a transaction. Its GTID event, if there is one, was read before.
 func (p *Parser) beginTransaction() error {
-	if p.transaction.state == stateOpen {
-		return errBrokenOff
+	if err := p.breakOff(stateOpen); err != nil {
+		return err
 	}
 	if p.transaction.state == stateIdle {
 		p.transaction = p.newTransaction(transaction{})
@@ -76,8 +87,8 @@ func (p *Parser) beginTransaction() error {
 
 // startTransaction begins a transaction at its GTID event. The caller sets the GTID and the times.
 func (p *Parser) startTransaction(t transaction) error {
-	if p.transaction.state != stateIdle {
-		return errBrokenOff
+	if err := p.breakOff(stateGTID); err != nil {
+		return err
 	}
 	t.state = stateGTID
 	p.transaction = p.newTransaction(t)
@@ -89,6 +100,7 @@ func (p *Parser) commit(h header) *binlog.Event {
 	p.endTransaction()
 	ev := p.emit(p.history.visibleKind(binlog.Commit, &p.transaction), p.time(h))
 	ev.Skipped = p.leftOut.result(&p.transaction)
+	ev.RolledBack = p.transaction.rolledBack
 	return ev
 }
 
@@ -111,6 +123,7 @@ func (p *Parser) endTransaction() {
 		}
 	}
 	t.state = stateIdle
+	p.keeping.active = false
 }
 
 func (p *Parser) time(h header) int64 {
@@ -230,9 +243,15 @@ func (p *Parser) mariaGTID(h header, body []byte) error {
 	if err := p.startTransaction(t); err != nil {
 		return err
 	}
-	const standalone = 1
-	if flags&standalone == 0 {
-		return p.beginTransaction()
+	const standalone, preparedXA = 1, 64
+	if flags&standalone != 0 {
+		return nil
+	}
+	if err := p.beginTransaction(); err != nil {
+		return err
+	}
+	if flags&preparedXA != 0 {
+		p.startKeeping()
 	}
 	return nil
 }

@@ -2,12 +2,19 @@ package events
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"rowfall/binlog"
 )
+
+// UnpreparedError is returned for the XA COMMIT of a transaction that Prepared does not find: its
+// XA PREPARE lies before the starting position. The position does not include the XA COMMIT.
+type UnpreparedError struct{ XID string }
+
+func (e *UnpreparedError) Error() string {
+	return fmt.Sprintf("XA transaction %q was prepared before the starting position, "+
+		"so its rows are unknown", binlog.Clip(e.XID, maxQuoted))
+}
 
 // xa handles the XA statements, except XA PREPARE, which has an event type of its own.
 func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
@@ -16,13 +23,15 @@ func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
 		if p.mariaDB && p.transaction.state == stateOpen {
 			return nil, nil
 		}
-		return nil, p.beginTransaction()
+		if err := p.beginTransaction(); err != nil {
+			return nil, err
+		}
+		p.startKeeping()
+		return nil, nil
 	case "END":
 		return nil, nil
 	case "ROLLBACK":
-		// It ends a prepared transaction, of which no row was yielded.
-		p.xaTransactions.finish(xidOf(q.text, "rollback"))
-		return p.commit(h), nil
+		return p.xaRollback(h, q.text)
 	case "COMMIT":
 		return p.xaCommit(h, q.text)
 	}
@@ -43,59 +52,68 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
-	// A transaction that is left out is not recorded as prepared, so that its XA COMMIT is not
-	// passed silently: its rows become visible only then.
-	if onePhase || p.discarding() {
-		return p.commit(h), nil
+	if onePhase {
+		return p.replayOpen(h)
 	}
-	if p.transaction.hasMappedRows {
-		return nil, reject(
-			"an XA transaction with rows of mapped tables was committed in two phases, " +
-				"which Rowfall does not support; commit it in one phase, " +
-				"or take its tables out of the mapping, and start again with --from snapshot",
-		)
-	}
-	xid := fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format))
-	p.xaTransactions.prepare(xid, xaTransaction{
-		p.transaction.skippedRows, p.transaction.leftOutTables,
-	})
-	return p.commit(h), nil
+	xa := p.keeping.result(binlog.XAPrepare)
+	xa.XID = fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format))
+	return p.commitXA(h, xa), nil
 }
 
-// xaCommit handles the XA COMMIT of a prepared transaction. It has no rows of mapped tables if its
-// XA PREPARE was seen, except of tables whose rows were left out; otherwise its rows are unknown.
+// xaCommit handles XA COMMIT. The rows of a prepared transaction that Prepared has kept are yielded
+// before the Commit.
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
-	if !p.skip.active() && p.transaction.state != stateOpen || p.mariaDB {
-		xid := xidOf(query, "commit")
-		prepared, found := p.xaTransactions.finish(xid)
-		if p.discarding() {
-			if !found {
-				p.leftOut.setUnknown()
-			}
-			p.leftOut.addTables(prepared.leftOutTables)
-			return p.commit(h), nil
-		}
-		shown := strconv.Quote(binlog.Clip(xid, maxQuoted))
-		for _, table := range prepared.leftOutTables {
-			// Is the gap of the XA PREPARE closed already? Only now its rows become visible, so a
-			// job may have read the table without them.
-			if slices.Contains(p.transaction.skipsTables, table) {
-				continue
-			}
-			return nil, withTable(table, reject("XA transaction %s commits rows of %s that were "+
-				"skipped when it was prepared; skip them here, too, and then read the table "+
-				"again with rowfall backfill", shown, table))
-		}
-		for _, r := range prepared.skippedRows {
-			p.maps.tables.RowsSkipped(r.database, r.name, r.op, false)
-		}
-		if !found {
-			return nil, reject("XA transaction %s was prepared before the starting position, "+
-				"so its rows are unknown; "+
-				"start from an earlier position or with --from snapshot", shown)
-		}
+	if !p.mariaDB && p.transaction.state == stateOpen {
+		return p.replayOpen(h) // in one phase
 	}
-	return p.commit(h), nil
+	xa := &binlog.XA{Step: binlog.XACommit, XID: xidOf(query, "commit")}
+	t := &p.transaction
+	if p.prepared == nil || p.preparedOnly || p.discarding() && !t.leftOut {
+		if t.leftOut {
+			p.leftOut.setUnknown()
+		}
+		return p.commitXA(h, xa), nil
+	}
+	kept, found := p.prepared.Find(xa.XID)
+	switch {
+	case t.leftOut:
+		p.leftOut.addTables(kept.Tables)
+		if !found || kept.MissesAll {
+			p.leftOut.setUnknown()
+		}
+		return p.commitXA(h, xa), nil
+	case !found:
+		return nil, &UnpreparedError{xa.XID}
+	}
+	return p.replayKept(h, replay{xa: xa, kept: kept})
+}
+
+// xaRollback handles XA ROLLBACK. The rows of a prepared transaction were not yielded. A
+// transaction that was not prepared is logged only if it also changed tables of an engine without
+// transactions, as with ROLLBACK.
+func (p *Parser) xaRollback(h header, query []byte) (*binlog.Event, error) {
+	if p.keeping.active {
+		return p.rollbackOpen(h)
+	}
+	xa := &binlog.XA{Step: binlog.XARollback, XID: xidOf(query, "rollback")}
+	return p.commitXA(h, xa), nil
+}
+
+// rollbackOpen handles the rollback of an XA transaction that was not prepared.
+func (p *Parser) rollbackOpen(h header) (*binlog.Event, error) {
+	p.transaction.rolledBack = p.keeping.hasRows()
+	return p.replayOpen(h)
+}
+
+// commitXA ends a transaction with a Commit that describes a step of an XA transaction. The step of
+// a discarded transaction is not described, because the data include it.
+func (p *Parser) commitXA(h header, xa *binlog.XA) *binlog.Event {
+	t := &p.transaction
+	ev := p.commit(h)
+	if ev.Kind == binlog.Commit && (!t.discard || t.leftOut) {
+		ev.XA = xa
+	}
+	return ev
 }
 
 // xidOf returns the xid of an XA COMMIT or XA ROLLBACK statement, in the form in which servers log
@@ -103,50 +121,4 @@ func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 func xidOf(query []byte, verb string) string {
 	_, xid, _ := strings.Cut(strings.ToLower(string(query)), verb)
 	return strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
-}
-
-// XATransactions holds the XA transactions that were prepared without rows of mapped tables. A
-// finished transaction is kept for a while, because a connection may have read more than was
-// applied, and the next connection reads it again. One parser at a time may use it. The zero value
-// is empty.
-type XATransactions struct{ prepared, finished, finishedBefore xaTransactions }
-
-// xaTransactions are prepared transactions by their xids.
-type xaTransactions map[string]xaTransaction
-
-// xaTransaction has the fields of the same names of a transaction that was prepared.
-type xaTransaction struct {
-	skippedRows   []skippedRows
-	leftOutTables []string
-}
-
-// maxXATransactions bounds each of the maps of XATransactions.
-const maxXATransactions = 10_000
-
-// prepare adds a transaction whose XA PREPARE was seen.
-func (s *XATransactions) prepare(xid string, t xaTransaction) {
-	if s.prepared == nil || len(s.prepared) >= maxXATransactions {
-		s.prepared = make(xaTransactions)
-	}
-	s.prepared[xid] = t
-}
-
-// finish ends a transaction. It returns the transaction, and whether its XA PREPARE was seen.
-func (s *XATransactions) finish(xid string) (t xaTransaction, found bool) {
-	for _, m := range []xaTransactions{s.finished, s.finishedBefore} {
-		if t, ok := m[xid]; ok {
-			delete(s.prepared, xid)
-			return t, true
-		}
-	}
-	t, found = s.prepared[xid]
-	if !found {
-		return t, false
-	}
-	if s.finished == nil || len(s.finished) >= maxXATransactions {
-		s.finishedBefore, s.finished = s.finished, make(xaTransactions)
-	}
-	delete(s.prepared, xid)
-	s.finished[xid] = t
-	return t, true
 }

@@ -88,6 +88,6 @@ func (r *eventReader) next() (*binlog.Event, error) {
 // unmapped is an events.Tables without tables: no row is decoded.
 type unmapped struct{}
 
-func (unmapped) Table(string, string) (*binlog.Table, error)      { return nil, nil }
-func (unmapped) Mismatch(*binlog.Table, error) error              { return nil }
-func (unmapped) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
+func (unmapped) Table(string, string) (*binlog.Table, error) { return nil, nil }
+func (unmapped) Mismatch(*binlog.Table, error) error         { return nil }
+func (unmapped) RowsSkipped(string, string, binlog.Op, bool) {}
