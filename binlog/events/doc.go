@@ -49,7 +49,7 @@
 // # Files
 //
 // The package is longer than others, because the meaning of an event depends on the events before
-// it, and all of them meet in parser.go. file_events.go, transaction.go, query.go,
+// it, and all of them meet in parser.go. file_events.go, format.go, transaction.go, query.go,
 // xa.go, rows.go and tablemap.go handle one group of event types each; prepared.go keeps and
 // replays the rows of XA transactions; header.go, cursor.go, charset.go, payload.go, statusvars.go
 // and clienttext.go read bytes; logged.go reads the table that a table map with full metadata

@@ -112,6 +112,7 @@ const (
 )
 
 var eventTypeNames = map[eventType]string{
+	startEventV3:                "START_V3",
 	queryEvent:                  "QUERY",
 	stopEvent:                   "STOP",
 	rotateEvent:                 "ROTATE",

@@ -26,8 +26,8 @@ type Options struct {
 	// TimesOnly yields only the ends of transactions, with their times. The transactions may
 	// contain anything, also what a Parser rejects otherwise.
 	TimesOnly bool
-	// PreparedOnly is as TimesOnly, and also yields the steps of XA transactions, with the rows that
-	// Tables, which must implement Prepared, keeps of them. XA COMMIT yields no rows.
+	// PreparedOnly is as TimesOnly, and also yields the steps of XA transactions, with the rows
+	// that Tables, which must implement Prepared, keeps of them. XA COMMIT yields no rows.
 	PreparedOnly bool
 }
 
@@ -72,7 +72,8 @@ type Parser struct {
 	maps        tableMaps
 	payload     payload
 	inflater    inflater
-	// prepared is Options.Tables, if that implements Prepared. preparedOnly is Options.PreparedOnly.
+	// prepared is Options.Tables, if that implements Prepared. preparedOnly is
+	// Options.PreparedOnly.
 	prepared     Prepared
 	preparedOnly bool
 	keeping      keeping
@@ -176,6 +177,9 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	if len(raw) < HeaderSize {
 		return nil, p.locate(0, p.offset, errTruncated)
+	}
+	if err := CheckStart(raw); err != nil {
+		return nil, p.locate(startEventV3, p.offset, err)
 	}
 	p.inflater.release()
 	h := parseHeader(raw)
@@ -381,6 +385,8 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	switch h.typ {
+	case preGAWriteRowsEvent, preGAUpdateRowsEvent, preGADeleteRowsEvent:
+		return nil, reject("row events of MySQL 5.1.17 and earlier are not supported")
 	case loadEvent, newLoadEvent, createFileEvent, appendBlockEvent, execLoadEvent, deleteFileEvent,
 		beginLoadQueryEvent, executeLoadQueryEvent:
 		return nil, reject("a LOAD DATA was logged as a statement%s: %w",

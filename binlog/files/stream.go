@@ -20,8 +20,8 @@ type Config struct {
 	Tables events.Tables
 	// Server identifies the server in the evidence of transactions.
 	Server string
-	// PreparedOnly yields only the ends of transactions, and the steps of XA transactions with their
-	// rows, see events.Options.
+	// PreparedOnly yields only the ends of transactions, and the steps of XA transactions with
+	// their rows, see events.Options.
 	PreparedOnly bool
 }
 
