@@ -50,6 +50,8 @@ const (
 	// Progress reports, between transactions, that the position has moved or that no
 	// event has come for a heartbeat period.
 	Progress
+	// PreparedRows carries rows of an XA transaction that are not visible yet, see Event.XA.
+	PreparedRows
 )
 
 // Event is one step of a stream of changes. It is valid until the next call of the
@@ -81,4 +83,12 @@ type Event struct {
 	// a Skip. It contains what was found up to this event. It is also set for a Progress whose
 	// position has moved past transactions that the binlog does not contain.
 	Skipped *Skipped
+
+	// XA is set for PreparedRows, and for the Commit that prepares or ends an XA transaction in two
+	// phases.
+	XA *XA
+	// RolledBack is set for the Commit of a transaction that was rolled back, entirely or to a
+	// savepoint, after rows of mapped tables were yielded. Rows of tables of an engine without
+	// transactions stayed; the binlog does not show which rows these are.
+	RolledBack bool
 }

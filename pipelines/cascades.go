@@ -207,19 +207,16 @@ func (c *cascades) watch(n ddl.TableName, foreignKeysOff bool) *cascadeParent {
 }
 
 // skipped records a change of a parent whose rows are not decoded. An UPDATE counts as a change of
-// every column. skipped reports whether tables must be read again because of the change.
-func (c *cascades) skipped(p *cascadeParent, op binlog.Op) bool {
+// every column.
+func (c *cascades) skipped(p *cascadeParent, op binlog.Op) {
 	switch op {
 	case binlog.Delete:
 		c.add(p, p.onDelete, op)
-		return len(p.onDelete) > 0
 	case binlog.Update:
 		for _, u := range p.onUpdate {
 			c.add(p, u.tables, op)
 		}
-		return len(p.onUpdate) > 0
 	}
-	return false
 }
 
 // changed records the change of a parent row.

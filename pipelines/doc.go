@@ -40,6 +40,8 @@
 //   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew while
 //     the old data serve
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
+//   - prepared.go, prepared_search.go: the rows of XA transactions that are not committed yet, and
+//     the search for those that were prepared before the data began
 //   - dead_letters.go, dead_letter_changes.go, dead_letter_command.go: rows that cannot be applied,
 //     what the stream does with them, and what users ask about them
 //   - gaps.go: stretches of the binlog that were left out, and how jobs close such gaps; skip.go,
@@ -83,6 +85,8 @@
 //   - A gap of all tables concerns the tables that were mapped when the gap was made. A job closes
 //     a gap for its table only if the job began after the gap: an earlier job may have read rows
 //     before the gap.
+//   - The rows of a prepared XA transaction are kept in the state until its XA COMMIT. If they are
+//     not there, they are searched for in older binlog files, or the tables are read again.
 //   - On a replica, --from is rejected and forgotten.
 //   - Data from binlog files have an unknown server (mysql.UnknownServer), because the files do not
 //     name the one that has written them. With GTIDs, a run continues on every server that has

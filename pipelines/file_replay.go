@@ -136,6 +136,8 @@ func (p *Pipeline) replayFiles(
 	}
 	defer func() { _ = stream.Close() }()
 	l.stream, l.tables.position = stream, stream.Position
+	l.tables.prepared.readBlock = l.blockReader(ctx)
+	l.followed = func() error { return l.findAllPrepared(ctx) }
 	defer l.jobs.Close()
 	err = l.run(ctx)
 	if located := p.config.Locate(err); located != nil {

@@ -25,6 +25,12 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if err := l.checkMismatched(); err != nil {
 		return err
 	}
+	if ev.RolledBack {
+		if err := l.quarantineRolledBack(); err != nil {
+			return err
+		}
+	}
+	lost := l.stepXA(ev)
 	wasSplit, from := l.progress.Partial > 0, l.progress.Position
 	if wasSplit {
 		l.history.dropPartial(l.config.Name, &l.unit)
@@ -36,6 +42,9 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	l.rows, l.skip, l.openRows = 0, 0, 0
 	l.endSpans()
 	l.hasDeletes = l.hasDeletes || len(l.tables.cascades.dueDeletes) > 0
+	if err := l.makeGapsOfXA(lost, &from); err != nil {
+		return err
+	}
 	if err := l.reconcileCascades(); err != nil {
 		return err
 	}
@@ -54,6 +63,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 	switch {
 	case now:
+	case l.tables.prepared.unsavedBytes >= unitBytes:
 	case l.unit.IsEmpty():
 		// Only the position has changed.
 		if time.Since(l.positionWritten) < positionInterval {
@@ -117,6 +127,9 @@ func (l *loop) flushPartial(ctx context.Context) error {
 // flush applies the unit and begins a new one.
 func (l *loop) flush(ctx context.Context) error {
 	if err := l.saveReferences(); err != nil {
+		return err
+	}
+	if err := l.tables.prepared.save(&l.unit, l.config.Name); err != nil {
 		return err
 	}
 	l.updateRebuilding()

@@ -135,35 +135,3 @@ func TestNoTableWithOnDropStop(t *testing.T) {
 		t.Error("the keys are removed")
 	}
 }
-
-// Rows of an XA transaction that was prepared while its table was not followed become visible at
-// the XA COMMIT. If the table is followed by then, it is read again.
-func TestXARowsOfUnfollowedTable(t *testing.T) {
-	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
-	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
-	m := l.tables.all["shop.t"]
-	m.Fault = &tablestate.Fault{Reason: "test"}
-	if !l.tables.RowsSkipped("shop", "t", binlog.Insert, false) {
-		t.Error("the XA COMMIT will not report the rows again")
-	}
-	m.Fault = nil
-	commit := &binlog.Event{Kind: binlog.Commit}
-	source.script, source.position.Offset = []*binlog.Event{commit}, 1
-	if err := l.commit(t.Context(), commit); err != nil || !m.Job.Done {
-		t.Fatalf("the job after the XA PREPARE is %+v, %v", m.Job, err)
-	}
-	l.tables.RowsSkipped("shop", "t", binlog.Insert, false)
-	if err := l.commit(t.Context(), commit); err != nil || m.Job.Done || m.Job.ID == 0 {
-		t.Errorf("the job after the XA COMMIT is %+v, %v", m.Job, err)
-	}
-	l.jobs.Close()
-	if l.tables.RowsSkipped("other", "t", binlog.Insert, false) {
-		t.Error("rows of a table outside of the mapping are reported again")
-	}
-	if _, err := l.tables.Table("shop", "new"); err != nil {
-		t.Fatal(err)
-	}
-	if !l.tables.RowsSkipped("shop", "new", binlog.Insert, false) {
-		t.Error("rows of a table that was not known are not reported again")
-	}
-}

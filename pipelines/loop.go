@@ -72,6 +72,7 @@ type loop struct {
 	history        history
 	requests       chan request // what users ask of the loop
 	keys           source.KeySource
+	older          source.PreparedSource
 	search         *searchRun    // the running search, or nil
 	skipCalls      chan skipCall // transactions that users ask to skip
 	// gaps are the stretches whose changes were not applied, as of unit. skips are the transactions
@@ -199,6 +200,8 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 		return l.statement(ctx, ev)
 	case binlog.Progress:
 		return l.idle(ctx, ev)
+	case binlog.PreparedRows:
+		return l.preparedRows(ctx, ev)
 	}
 	return nil
 }

@@ -37,8 +37,6 @@ type Pipeline struct {
 	// schemaDump belongs to from, or to the start of new data. It is empty once that has begun.
 	schemaDump string
 
-	// xaTransactions carries open XA transactions from one connection to the next.
-	xaTransactions events.XATransactions
 	// silence is how long MySQL may send nothing while a statement runs; 0 is the default of
 	// mysql.Config. It grows while runs fail because of it.
 	silence time.Duration
@@ -91,6 +89,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	defer p.stats.streaming.Store(false)
 	began := time.Now()
 	err := p.run(ctx)
+	for errors.Is(err, errPreparedFound) {
+		err = p.run(ctx)
+	}
 	p.adaptSilence(err, time.Since(began))
 	if located := p.config.Locate(err); located != nil {
 		err = &StopError{Err: located}
@@ -130,8 +131,7 @@ func (p *Pipeline) mysqlConfig() mysql.Config {
 // openMySQL connects to the source. Close the result.
 func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlsource.Source, error) {
 	return mysqlsource.Open(ctx, mysqlsource.Config{
-		File: &p.config, MySQL: p.mysqlConfig(), XATransactions: &p.xaTransactions,
-		Holds: &p.holds, Log: p.log,
+		File: &p.config, MySQL: p.mysqlConfig(), Holds: &p.holds, Log: p.log,
 	})
 }
 
@@ -190,6 +190,10 @@ func (p *Pipeline) runSource(
 	defer cancel()
 	l := p.newLoop(src)
 	err := p.runLoop(ctx, l, src, state, stored)
+	unprepared := new(events.UnpreparedError)
+	if errors.As(err, &unprepared) && (l.initialUnit == nil || l.started) {
+		err = l.findPrepared(ctx, unprepared.XID)
+	}
 	return p.rebuildAfter(ctx, src, &stored, err)
 }
 
@@ -206,6 +210,7 @@ func (p *Pipeline) runLoop(
 	if err := l.checkForeignKeys(ctx, foreignKeyCheck{atStart: true}); err != nil {
 		return err
 	}
+	l.tables.prepared.readBlock = l.blockReader(ctx)
 	stream, err := src.OpenStream(ctx, l.streamStart())
 	if err != nil {
 		return mysqlsource.MarkFinal(err)
@@ -283,7 +288,7 @@ func (p *Pipeline) newLoop(src source.Source) *loop {
 	l := &loop{
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
 		sink: to, deltas: can.Atomic && can.Deltas,
-		server: src, positions: src, schemas: src, keys: src,
+		server: src, positions: src, schemas: src, keys: src, older: src,
 	}
 	if p.from == FromReplace {
 		l.from, l.replaces = "", true

@@ -18,6 +18,9 @@ func TestPipeline(t *testing.T) {
 	// What depends on how a server logs and counts.
 	parts := []part{
 		{"Split", testSplit},
+		{"XA", testXA},
+		{"LargeXA", testLargeXA},
+		{"XABeforeStart", testXABeforeStart},
 		{"Ranges", testRanges},
 		{"Followed", testFollowed},
 		{"SchemaChanges", testSchemaChanges},
@@ -71,6 +74,7 @@ func TestPipeline(t *testing.T) {
 		runParts(
 			t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements},
 				part{"QuarantineAtRestart", testQuarantineAtRestart},
+				part{"RolledBack", testRolledBack},
 				part{"Cascades", testCascades},
 				part{"ReconcileCascades", testReconcileCascades},
 				part{"CascadesByRows", testCascadesByRows},

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"errors"
+	"slices"
 
 	"rowfall/binlog"
 	"rowfall/pipelines/jobs"
@@ -80,6 +81,28 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 	}
 	return t.save(&l.unit, l.config.Name)
 }
+
+// quarantineRolledBack puts the tables that the open transaction has changed into quarantine,
+// because a ROLLBACK has undone some of the changes.
+func (l *loop) quarantineRolledBack() error {
+	for _, t := range slices.Clone(l.changedTables) {
+		if l.leavesOut(t) {
+			continue
+		}
+		err := l.quarantine(t, errRolledBack)
+		if errors.As(err, new(*StopError)) {
+			return l.offerSkip(err, t.FullName())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errRolledBack = errors.New("a transaction that changed it and tables of an engine without " +
+	"transactions was rolled back, and which rows stayed is not in the binlog; " +
+	"read it again with rowfall backfill")
 
 // cutSpans removes the commands of a table that belong to the open transaction from the unit.
 func (l *loop) cutSpans(t *mappedTable) {

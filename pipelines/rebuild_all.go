@@ -42,6 +42,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	}
 	l.countJobs(old)
 	l.tables.letters.last = old.letters.last
+	l.tables.prepared.last = old.prepared.last
 	// The jobs close the gaps. The skip requests are removed below: the new position is past the
 	// transactions.
 	if err := l.loadGaps(state.Pieces); err != nil {
@@ -113,6 +114,10 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 			return err
 		}
 		old.letters.save(&l.unit, l.config.Name)
+		old.prepared.endAll()
+		if err := old.prepared.save(&l.unit, l.config.Name); err != nil {
+			return err
+		}
 		for name := range old.unmapped {
 			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
 			l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+name)

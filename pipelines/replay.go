@@ -33,6 +33,10 @@ type replay struct {
 	// isPast is set once at includes to, so that only statements are read.
 	isPast bool
 
+	// prepared are the XIDs of the XA transactions whose XA PREPARE is in the stretch: the stream
+	// has sent their rows there.
+	prepared map[string]bool
+
 	found map[string][]jobs.Key // keys of the present page, by table
 	seen  map[string]bool       // the same keys with their tables, to find duplicates
 	whole map[string]string     // page.whole of the present page
@@ -87,6 +91,7 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 	}
 	r.reset()
 	r.isPast = includes(&r.at, &r.to)
+	r.prepared = make(map[string]bool)
 	stream, err := r.source.OpenReplay(ctx, source.ReplayStart{Position: r.at, Tables: r})
 	if err != nil {
 		return err
@@ -106,6 +111,7 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 				err = r.passed(stream, send)
 			}
 		case binlog.Commit, binlog.Progress:
+			r.stepXA(ev.XA)
 			err = r.passed(stream, send)
 		}
 		if err != nil {
@@ -129,6 +135,23 @@ func (r *replay) passed(stream source.Stream, send func(page) error) error {
 		return r.send(send)
 	}
 	return nil
+}
+
+// stepXA handles a step of an XA transaction. Which rows an XA COMMIT makes visible is not known if
+// its XA PREPARE is before the stretch, so all tables are read as a whole.
+func (r *replay) stepXA(xa *binlog.XA) {
+	switch {
+	case xa == nil || r.isPast:
+	case xa.Step == binlog.XAPrepare:
+		r.prepared[xa.XID] = true
+	case xa.Step == binlog.XACommit && !r.prepared[xa.XID]:
+		for name := range r.tables {
+			r.readWhole(name, "an XA transaction that was prepared before the stretch was "+
+				"committed in it: "+xa.XID)
+		}
+	default:
+		delete(r.prepared, xa.XID)
+	}
 }
 
 // send sends the keys found as a page. After the page the replay continues at r.at.

@@ -20,14 +20,13 @@ func (s *tableSet) cascadesOf() cascades { return cascades{parents: s.cascades.p
 
 // RowsSkipped implements events.Tables. Rows of tables that the replay does not read are ignored,
 // unless foreign keys refer to them.
-func (r *replay) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) bool {
+func (r *replay) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) {
 	p := r.cascades.watch(ddl.TableName{Database: database, Table: name}, foreignKeysOff)
 	if p == nil || r.isPast {
-		return false
+		return
 	}
-	used := r.cascades.skipped(p, op)
+	r.cascades.skipped(p, op)
 	r.readChildren()
-	return used
 }
 
 // readChildren adds the tables that depend on changed parents to the tables of the page that must

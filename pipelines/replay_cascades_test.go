@@ -70,8 +70,8 @@ func TestReplayCascades(t *testing.T) {
 	// The stream does not send rows of a parent that the replay does not read.
 	r := replayOf(t, l, 2)
 	r.reset()
-	used := r.RowsSkipped("shop", "t", binlog.Delete, false)
-	if got := slices.Sorted(maps.Keys(r.whole)); !used || !slices.Equal(got, []string{"shop.c"}) {
+	r.RowsSkipped("shop", "t", binlog.Delete, false)
+	if got := slices.Sorted(maps.Keys(r.whole)); !slices.Equal(got, []string{"shop.c"}) {
 		t.Errorf("after skipped rows the tables %v are read as a whole", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
+	"rowfall/binlog/events"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
@@ -175,6 +176,14 @@ func (s *scriptedSource) OpenReplay(context.Context, source.ReplayStart) (source
 	return &scriptedSource{
 		script: s.again, position: binlog.Position{File: "log"}, woken: make(chan struct{}),
 	}, nil
+}
+
+func (s *scriptedSource) LogFiles(context.Context) ([]string, error) { return nil, nil }
+
+func (s *scriptedSource) OpenPrepared(
+	context.Context, string, events.Tables,
+) (source.Stream, error) {
+	return nil, nil
 }
 
 func (s *scriptedSource) OpenRows() jobs.RowReader { return scriptedRows(s.images) }

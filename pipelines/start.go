@@ -163,6 +163,7 @@ func (l *loop) ready(ctx context.Context) error {
 	l.tablesChanged()
 	l.stats.retrying.Store(nil)
 	l.stats.streaming.Store(true)
+	l.stats.prepared.Store(int64(len(l.tables.prepared.byXID)))
 	l.stats.phase.Store(uint32(l.progress.Phase))
 	unmapped := l.tables.unmappedTables()
 	for _, name := range slices.Sorted(maps.Keys(unmapped)) {
@@ -296,6 +297,7 @@ func (l *loop) rewind(
 func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) error {
 	at := &l.progress.Position
 	l.history.forget(l.config.Name, &l.unit)
+	l.tables.prepared.endAll() // their XIDs may have other transactions at the new position
 	isSure := areComparable(old, at)
 	skips, repeats := !isSure || !includes(old, at), !isSure || !includes(at, old)
 	if skips || repeats {

@@ -17,6 +17,7 @@ type stats struct {
 	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
 
 	letters  atomic.Int64  // see Stats.DeadLetters
+	prepared atomic.Int64  // see Stats.PreparedXA
 	loaded   atomic.Int64  // rows of finished chunks
 	expected atomic.Int64  // estimate of loaded at the end of the load
 	tables   atomic.Int64  // mapped tables
@@ -58,6 +59,9 @@ type Stats struct {
 	// DeadLetters is the number of rows of which a change could not be applied, and which have a
 	// dead letter instead.
 	DeadLetters int64
+	// PreparedXA is the number of XA transactions that are prepared, and neither committed nor
+	// rolled back, at the position of the data.
+	PreparedXA int64
 	// Loaded counts the rows that the initial load has finished, each once. Expected estimates
 	// Loaded at the end of the load, from the server's table statistics.
 	Loaded, Expected int64
@@ -121,8 +125,8 @@ func (p *Pipeline) Stats() Stats {
 		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
 		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
-		DeadLetters: m.letters.Load(), Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
-		Streaming: m.streaming.Load(), Held: p.held(),
+		DeadLetters: m.letters.Load(), PreparedXA: m.prepared.Load(), Tables: m.tables.Load(),
+		Phase: sink.Phase(m.phase.Load()), Streaming: m.streaming.Load(), Held: p.held(),
 		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
 	}
 	if t := m.time.Load(); t > 0 {

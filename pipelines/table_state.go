@@ -24,6 +24,9 @@ func (s *tableSet) load(pieces map[string][]byte) error {
 	if err := s.cascades.load(pieces); err != nil {
 		return err
 	}
+	if err := s.prepared.load(pieces); err != nil {
+		return err
+	}
 	faults := []error{s.loadSearches(pieces)}
 	for _, piece := range slices.Sorted(maps.Keys(pieces)) {
 		if full, ok := strings.CutPrefix(piece, tablestate.UnmappedPrefix); ok {

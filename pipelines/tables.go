@@ -94,6 +94,8 @@ type tableSet struct {
 	searches []*tablestate.Search
 	// letters counts the dead letters, see loadLetters.
 	letters letterSet
+	// prepared are the XA transactions that are prepared at the position of the data.
+	prepared *preparedSet
 	// removeFormerDue is set when a table may have former definitions whose keys can be removed.
 	removeFormerDue bool
 }
@@ -113,6 +115,7 @@ func newTableSet(m *transform.Mapping) *tableSet {
 		mismatched:      make(map[*mappedTable]error),
 		supplied:        make(map[*mappedTable]error),
 		ignoredCascades: make(map[string]bool),
+		prepared:        newPreparedSet(),
 	}
 }
 
@@ -263,36 +266,12 @@ func (s *tableSet) Mismatch(t *binlog.Table, reason error) error {
 	return nil
 }
 
-// RowsSkipped implements events.Tables. It records changes of parents, see cascades, and rows of
-// tables that are not followed, see skippedInXA.
-func (s *tableSet) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) bool {
+// RowsSkipped implements events.Tables. It records changes of parents, see cascades.
+func (s *tableSet) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) {
 	n := ddl.TableName{Database: database, Table: name}
-	used := s.skippedInXA(n)
 	if p := s.cascades.watch(n, foreignKeysOff); p != nil {
-		used = s.cascades.skipped(p, op) || used
+		s.cascades.skipped(p, op)
 	}
-	return used
-}
-
-// skippedInXA handles rows that were not read. It reports whether they are rows of a mapped table
-// that is not followed: if they belong to an XA transaction, they become visible only at its XA
-// COMMIT, where the stream reports them again. If the table is followed by then, a job may have
-// read the table without them, so the table is marked to be read again.
-func (s *tableSet) skippedInXA(n ddl.TableName) bool {
-	t := s.all[n.String()]
-	switch {
-	case s.unknown[n]:
-		return true
-	case t == nil || t.Database != n.Database:
-		return false
-	}
-	_, isMismatched := s.mismatched[t]
-	_, isSupplied := s.supplied[t]
-	if t.isFollowed() && !isMismatched && !isSupplied {
-		s.cascades.addDue(t.FullName(), "an XA transaction committed rows that were prepared "+
-			"while changes of the table were not applied")
-	}
-	return true
 }
 
 // hasSchema reports whether a table of the server has the schema that the data know. Details that

@@ -73,7 +73,7 @@ type tables map[string]*binlog.Table
 // Mismatch ends the parsing.
 func (ts tables) Mismatch(_ *binlog.Table, reason error) error { return reason }
 
-func (tables) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
+func (tables) RowsSkipped(string, string, binlog.Op, bool) {}
 
 func (ts tables) Table(database, name string) (*binlog.Table, error) {
 	return ts[database+"."+name], nil

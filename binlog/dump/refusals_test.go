@@ -75,15 +75,6 @@ func testRefusals(t *testing.T, f *harness) {
 			mysql.MySQL,
 		},
 		{
-			"xa",
-			[]string{
-				"XA START 'x'", "INSERT INTO shop.a VALUES (101, 2001, 'v', 'x')",
-				"XA END 'x'", "XA PREPARE 'x'", "XA COMMIT 'x'",
-			},
-			[]string{"XA", "one phase"},
-			0,
-		},
-		{
 			"columns",
 			[]string{
 				"ALTER TABLE shop.b ADD COLUMN extra INT",

@@ -40,8 +40,8 @@ func (s *Stream) prepare(ctx context.Context, c Config) error {
 	server := s.conn.Server()
 	s.parser = events.NewParser(events.Options{
 		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: hasGTIDs(server),
-		SkipChecksum: c.SkipChecksum, Tables: c.Tables, XATransactions: c.XATransactions,
-		TimesOnly: c.TimesOnly,
+		SkipChecksum: c.SkipChecksum, Tables: c.Tables,
+		TimesOnly: c.TimesOnly, PreparedOnly: c.PreparedOnly,
 	})
 	if err := s.prepareSession(ctx, c, server); err != nil {
 		return err

@@ -44,13 +44,14 @@ type Config struct {
 	// TimesOnly yields only the ends of transactions, with their times, whatever they contain.
 	// Tables may then be nil.
 	TimesOnly bool
-	// Tables provides the schemas of mapped tables; it must not be nil. Next calls it in the
+	// Tables provides the schemas of mapped tables; it must not be nil. If it implements
+	// events.Prepared, rows of XA transactions are yielded at the XA COMMIT. Next calls it in the
 	// caller's goroutine, once per version of a table that it meets in the binlog (see
 	// Stream.Forget).
 	Tables events.Tables
-	// XATransactions carries prepared XA transactions from one stream of a server to the next; nil
-	// starts without any.
-	XATransactions *events.XATransactions
+	// PreparedOnly yields only the ends of transactions, and the steps of XA transactions with
+	// their rows, see events.Options.
+	PreparedOnly bool
 	// Last is the evidence of the last transaction that the position to start from includes. Open
 	// requests it again and fails with a *binlog.HistoryError if the server has another one in its
 	// place. The zero value skips this check.

@@ -33,19 +33,25 @@
 //
 // # XA transactions
 //
-// XA transactions are supported when they are committed in one phase, and when they change no
-// mapped table. In two phases, the rows are in the binlog before it is known whether the
-// transaction will be committed, so rows of mapped tables are rejected. XATransactions holds the
-// prepared transactions without such rows. It outlives the connection but not the process: after a
-// restart, an XA COMMIT is rejected whose XA PREPARE lies before the starting position. Rows of a
-// table that a binlog.Skip leaves out can be prepared; the XA COMMIT is rejected unless a Skip
-// leaves out the same table, because only the XA COMMIT makes the rows visible.
+// In two phases, the rows of an XA transaction are in the binlog before it is known whether the
+// transaction will be committed. If Tables implements Prepared, such rows are not yielded then: the
+// parser yields their events as bytes (Event.XA), which its caller keeps. At the XA COMMIT the
+// parser requests these bytes from Prepared, and yields their rows before the Commit. MySQL logs a
+// transaction in one phase in the same form and names the phase at the end, so its rows are yielded
+// at the end.
+//
+//	XA START   rows*   XA PREPARE      ...      XA COMMIT
+//	           XAPart* XAPrepare                rows*, XACommit
+//
+// Table maps are looked up at the XA COMMIT, too. An XA COMMIT that Prepared does not find is an
+// *UnpreparedError. Without Prepared, rows are yielded at the XA PREPARE.
 //
 // # Files
 //
 // The package is longer than others, because the meaning of an event depends on the events before
-// it, and all of them meet in parser.go. file_events.go, transaction.go, query.go, rows.go and
-// tablemap.go handle one group of event types each; header.go, cursor.go, charset.go, payload.go,
-// statusvars.go and clienttext.go read bytes; logged.go reads the table that a table map with full
-// metadata describes; skip.go, evidence.go and leftout.go decide which transactions are yielded.
+// it, and all of them meet in parser.go. file_events.go, format.go, transaction.go, query.go,
+// xa.go, rows.go and tablemap.go handle one group of event types each; prepared.go keeps and
+// replays the rows of XA transactions; header.go, cursor.go, charset.go, payload.go, statusvars.go
+// and clienttext.go read bytes; logged.go reads the table that a table map with full metadata
+// describes; skip.go, evidence.go and leftout.go decide which transactions are yielded.
 package events

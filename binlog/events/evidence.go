@@ -102,9 +102,10 @@ func (h *history) visibleKind(k binlog.Kind, t *transaction) binlog.Kind {
 }
 
 // recordTime sets a MariaDB transaction's original time to that of its last statement. A replica
-// logs the statement with the same time, but gives its GTID and XID events times of its own.
+// logs the statement with the same time, but gives its GTID and XID events times of its own. The
+// rows that an XA COMMIT replays belong to another transaction.
 func (p *Parser) recordTime(h header) {
-	if t := &p.transaction; p.mariaDB {
+	if t := &p.transaction; p.mariaDB && !p.replay.active {
 		t.original = int64(h.time) * 1e6
 		if t.firstTime == 0 {
 			t.firstTime = t.original

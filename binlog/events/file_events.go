@@ -1,64 +1,16 @@
 package events
 
 import (
-	"encoding/binary"
-	"hash/crc32"
 	"strings"
 
 	"rowfall/binlog"
 )
 
-// formatDescription handles FORMAT_DESCRIPTION_EVENT, which declares the layout of the events that
-// follow.
-func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error) {
-	c := cursor{b: body}
-	version := c.uint16()
-	c.bytes(50 + 4) // server version, creation time
-	length := c.byte()
-	if c.truncated || len(c.b) < 1+checksumSize {
-		return nil, errTruncated
-	}
-	if version != 4 || length != HeaderSize {
-		return nil, reject("binlog version %d is not supported: the server is too old", version)
-	}
-	lengths, algorithm := c.b[:len(c.b)-5], c.b[len(c.b)-5]
-	if algorithm > 1 {
-		return nil, reject("checksum algorithm %d is unknown; "+
-			"set binlog_checksum=CRC32 on the server", algorithm)
-	}
-	if algorithm == 1 && p.verifyChecksums && !p.formatChecksumMatches(h, body) {
-		return nil, errChecksum
-	}
-	if p.transaction.state != stateIdle {
-		return nil, errBrokenOff
-	}
-	p.postHeaders = [256]uint8{}
-	p.knownTypes = min(copy(p.postHeaders[1:], lengths), 255)
-	p.checksum = algorithm == 1
-	p.fileTime = h.time
-	return p.progress(h), nil
-}
-
-// formatChecksumMatches verifies the checksum of a FORMAT_DESCRIPTION_EVENT. The server computes it
-// without the flag that the file is in use.
-func (p *Parser) formatChecksumMatches(h header, body []byte) bool {
-	var head [HeaderSize]byte
-	binary.LittleEndian.PutUint32(head[0:], h.time)
-	head[4] = byte(h.typ)
-	binary.LittleEndian.PutUint32(head[5:], h.server)
-	binary.LittleEndian.PutUint32(head[9:], h.size)
-	binary.LittleEndian.PutUint32(head[13:], h.end)
-	binary.LittleEndian.PutUint16(head[17:], h.flags&^flagInUse)
-	n := len(body) - checksumSize
-	sum := crc32.Update(crc32.ChecksumIEEE(head[:]), crc32.IEEETable, body[:n])
-	return sum == binary.LittleEndian.Uint32(body[n:])
-}
-
 // rotate handles ROTATE_EVENT, which names the next file. A generated one, at the beginning of a
 // connection, names the file and offset that follow.
 func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
-	if p.transaction.state != stateIdle {
-		return nil, errBrokenOff
+	if err := p.breakOff(stateGTID); err != nil {
+		return nil, err
 	}
 	c := cursor{b: body}
 	offset := c.uint64()

@@ -65,8 +65,14 @@ func FuzzParser(f *testing.F) {
 	tagged, maria := taggedAndMariaDB()
 	f.Add(tagged, false)
 	f.Add(maria, true)
+	xa := newXAScript()
+	xa.prepare('a', "t", "other")
+	xa.commit('a')
+	f.Add(bytes.Join(xa.events, nil), false)
 	f.Fuzz(func(t *testing.T, b []byte, maria bool) {
-		p := newParser(newOneTable())
+		k := newKeeper()
+		p := NewParser(Options{GTIDs: true, Tables: k})
+		p.Start(binlog.Position{})
 		p.mariaDB, p.verifyChecksums = maria, false
 		for len(b) >= HeaderSize {
 			// Sizes are corrected, or few inputs would get past the first check.
@@ -77,7 +83,7 @@ func FuzzParser(f *testing.F) {
 			raw := slices.Clone(b[:n])
 			b = b[n:]
 			binary.LittleEndian.PutUint32(raw[9:], uint32(n))
-			if feed(p, [][]byte{raw}, func(*binlog.Event) {}) != nil {
+			if feed(p, [][]byte{raw}, k.handle) != nil {
 				return
 			}
 		}

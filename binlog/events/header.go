@@ -40,6 +40,16 @@ func parseHeader(b []byte) header {
 	}
 }
 
+// append appends the header to dst.
+func (h header) append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, h.time)
+	dst = append(dst, byte(h.typ))
+	dst = binary.LittleEndian.AppendUint32(dst, h.server)
+	dst = binary.LittleEndian.AppendUint32(dst, h.size)
+	dst = binary.LittleEndian.AppendUint32(dst, h.end)
+	return binary.LittleEndian.AppendUint16(dst, h.flags)
+}
+
 // eventType is the type code of an event.
 type eventType uint8
 
@@ -102,6 +112,7 @@ const (
 )
 
 var eventTypeNames = map[eventType]string{
+	startEventV3:                "START_V3",
 	queryEvent:                  "QUERY",
 	stopEvent:                   "STOP",
 	rotateEvent:                 "ROTATE",

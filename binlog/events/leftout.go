@@ -57,20 +57,9 @@ func (p *Parser) isLeavingOut() bool {
 	return p.leftOut.all || p.transaction.leftOut && p.transaction.state != stateIdle
 }
 
-// leavesOut reports whether rows of a table are left out of the transaction, and records that the
-// transaction has such rows.
+// leavesOut reports whether rows of a table are left out of the transaction.
 func (t *transaction) leavesOut(database, name string) bool {
-	if len(t.skipsTables) == 0 {
-		return false
-	}
-	table := database + "." + name
-	if !slices.Contains(t.skipsTables, table) {
-		return false
-	}
-	if !slices.Contains(t.leftOutTables, table) {
-		t.leftOutTables = append(t.leftOutTables, table)
-	}
-	return true
+	return len(t.skipsTables) > 0 && slices.Contains(t.skipsTables, database+"."+name)
 }
 
 // skipsOnlyTables returns an addition to the error of changes that were logged as a statement, if a

@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -217,87 +216,6 @@ func skipAt(
 		}
 	})
 	return ends, err
-}
-
-// xaPrepare is the body of an XA_PREPARE_LOG_EVENT of the transaction 'x', in two phases.
-var xaPrepare = []byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'x'}
-
-// The rows of a skipped XA PREPARE become visible at the XA COMMIT, which therefore is not passed
-// silently. A skipped XA COMMIT without a known PREPARE concerns unknown tables.
-func TestSkipXA(t *testing.T) {
-	commit := func(m *eventBuilder, sequence uint64) {
-		m.add(gtidLogEvent, 0, gtidBody(sequence))
-		m.add(queryEvent, 0, queryBody("XA COMMIT X'78',X'',1"))
-	}
-	ends, err := skipAt(t, "2", func(m *eventBuilder) {
-		m.add(gtidLogEvent, 0, gtidBody(2))
-		m.add(queryEvent, 0, queryBody("XA START X'78',X'',1"))
-		m.add(tableMapEvent, 0, mapBody(2, "t"))
-		m.add(writeRowsEvent, 0, rowsBody(2, 2))
-		m.add(queryEvent, 0, queryBody("XA END X'78',X'',1"))
-		m.add(xaPrepareLogEvent, 0, xaPrepare)
-		commit(m, 3)
-	})
-	if len(ends) != 1 || err == nil || !strings.Contains(err.Error(), "XA transaction") {
-		t.Errorf("XA COMMIT after a skipped PREPARE: ends %v, error %v", ends, err)
-	}
-	ends, err = skipAt(t, "2", func(m *eventBuilder) { commit(m, 2) })
-	if err != nil || len(ends) != 1 || !ends[0].Unknown {
-		t.Errorf("a skipped XA COMMIT without its PREPARE: ends %v, error %v", ends, err)
-	}
-}
-
-// Rows of one table that are left out of an XA PREPARE become visible at the XA COMMIT. It is
-// rejected until the same table is left out of it, too, also by the next connection.
-func TestSkipTableOfXA(t *testing.T) {
-	m := &eventBuilder{checksum: true}
-	m.head(4)
-	m.add(gtidLogEvent, 0, gtidBody(2))
-	m.add(queryEvent, 0, queryBody("XA START X'78',X'',1"))
-	m.add(tableMapEvent, 0, mapBody(2, "t"))
-	m.add(writeRowsEvent, 0, rowsBody(2, 1))
-	m.add(partialUpdateRowsEvent, 0, rowsBody(2, 2))
-	m.add(queryEvent, 0, queryBody("XA END X'78',X'',1"))
-	m.add(xaPrepareLogEvent, 0, xaPrepare)
-	m.add(gtidLogEvent, 0, gtidBody(3))
-	m.add(queryEvent, 0, queryBody("XA COMMIT X'78',X'',1"))
-	skip := func(sequence string, tables ...string) binlog.Skip {
-		at, err := binlog.ParseTransactionID("gtid:" + strings.Repeat("ab", 16) + ":" + sequence)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return binlog.Skip{At: at, Tables: tables}
-	}
-	for _, test := range []struct {
-		skips []binlog.Skip
-		table string // of the error; "-" without an error
-		found []string
-	}{
-		{[]binlog.Skip{skip("2", "shop.t")}, "shop.t", nil},
-		{[]binlog.Skip{skip("2", "shop.t"), skip("3", "shop.other")}, "shop.t", nil},
-		{[]binlog.Skip{skip("2", "shop.t"), skip("3", "shop.t")}, "-", nil},
-		{[]binlog.Skip{skip("2", "shop.t"), skip("3")}, "-", []string{"shop.t"}},
-		{[]binlog.Skip{skip("2", "shop.other")}, "shop.t", nil}, // rejects the rows
-	} {
-		var prepared XATransactions
-		for connection := range 2 {
-			p := NewParser(Options{Tables: newOneTable(), GTIDs: true, XATransactions: &prepared})
-			p.Start(binlog.Position{})
-			p.Skip(test.skips)
-			var found []string
-			err := feed(p, m.events, func(ev *binlog.Event) {
-				if ev.Skipped != nil {
-					found = ev.Skipped.Tables
-				}
-			})
-			refused := new(binlog.RefusedError)
-			if errors.As(err, &refused) != (test.table != "-") ||
-				err != nil && refused.Table != test.table || !slices.Equal(found, test.found) {
-				t.Errorf("skips %v, connection %d: error %v of table %q, found %v", test.skips,
-					connection, err, refused.Table, found)
-			}
-		}
-	}
 }
 
 // An INCIDENT between transactions is rejected, also after a skipped transaction.

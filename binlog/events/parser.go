@@ -26,9 +26,9 @@ type Options struct {
 	// TimesOnly yields only the ends of transactions, with their times. The transactions may
 	// contain anything, also what a Parser rejects otherwise.
 	TimesOnly bool
-	// XATransactions carries prepared XA transactions over to the parser of the next connection to
-	// the same server. nil starts without any.
-	XATransactions *XATransactions
+	// PreparedOnly is as TimesOnly, and also yields the steps of XA transactions, with the rows
+	// that Tables, which must implement Prepared, keeps of them. XA COMMIT yields no rows.
+	PreparedOnly bool
 }
 
 // Parser turns the bytes of events into binlog.Events. It does no I/O: the same bytes from a
@@ -68,11 +68,16 @@ type Parser struct {
 	// leftOut are the transactions, or tables of transactions, that are left out (leftout.go).
 	leftOut leftOut
 
-	transaction    transaction
-	maps           tableMaps
-	payload        payload
-	inflater       inflater
-	xaTransactions *XATransactions
+	transaction transaction
+	maps        tableMaps
+	payload     payload
+	inflater    inflater
+	// prepared is Options.Tables, if that implements Prepared. preparedOnly is
+	// Options.PreparedOnly.
+	prepared     Prepared
+	preparedOnly bool
+	keeping      keeping
+	replay       replay
 	// lastTag is the last GTID's tag. Equal tags share its memory.
 	lastTag string
 	event   binlog.Event
@@ -84,10 +89,9 @@ func NewParser(o Options) *Parser {
 	p := &Parser{mariaDB: o.MariaDB, verifyChecksums: !o.SkipChecksum, trackGTIDs: o.GTIDs}
 	p.missing = o.Missing
 	p.maps.tables, p.maps.mariaDB = o.Tables, o.MariaDB
-	p.leftOut.all = o.TimesOnly
-	if p.xaTransactions = o.XATransactions; p.xaTransactions == nil {
-		p.xaTransactions = new(XATransactions)
-	}
+	p.leftOut.all = o.TimesOnly || o.PreparedOnly
+	p.prepared, _ = o.Tables.(Prepared)
+	p.preparedOnly = o.PreparedOnly
 	return p
 }
 
@@ -125,11 +129,19 @@ func (p *Parser) idle() bool { return p.transaction.state == stateIdle && !p.pay
 
 // HasPending reports whether Pending may return another event of the bytes that Next was given
 // last.
-func (p *Parser) HasPending() bool { return p.payload.active }
+func (p *Parser) HasPending() bool { return p.payload.active || p.replay.active }
 
-// Pending returns the next event of a compressed transaction, or nil after the last. The event is
-// valid until the next call of Next or Pending. Errors are as those of Next.
+// Pending returns the next event of a compressed transaction, or of the kept rows of an XA
+// transaction, or nil after the last. The event is valid until the next call of Next or Pending.
+// Errors are as those of Next.
 func (p *Parser) Pending() (*binlog.Event, error) {
+	if p.replay.active {
+		ev, err := p.nextReplayed()
+		if err != nil {
+			return nil, p.locate(p.replay.end.typ, p.offset, err)
+		}
+		return ev, nil
+	}
 	for p.payload.active {
 		raw, err := p.payload.next()
 		if err != nil {
@@ -165,6 +177,9 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	if len(raw) < HeaderSize {
 		return nil, p.locate(0, p.offset, errTruncated)
+	}
+	if err := CheckStart(raw); err != nil {
+		return nil, p.locate(startEventV3, p.offset, err)
 	}
 	p.inflater.release()
 	h := parseHeader(raw)
@@ -305,7 +320,7 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 			p.endTransaction()
 			return nil, nil
 		}
-		if p.discarding() {
+		if p.discarding() && !p.preparedOnly {
 			p.leftOut.setUnknown()
 			return p.commit(h), nil
 		}
@@ -331,6 +346,11 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 	if h.typ != tableMapEvent {
 		p.maps.inStatement = false
+	}
+	if p.keeping.active {
+		if ev, handled, err := p.keep(h, body); handled {
+			return ev, err
+		}
 	}
 	switch h.typ {
 	case tableMapEvent:
@@ -365,6 +385,8 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	switch h.typ {
+	case preGAWriteRowsEvent, preGAUpdateRowsEvent, preGADeleteRowsEvent:
+		return nil, reject("row events of MySQL 5.1.17 and earlier are not supported")
 	case loadEvent, newLoadEvent, createFileEvent, appendBlockEvent, execLoadEvent, deleteFileEvent,
 		beginLoadQueryEvent, executeLoadQueryEvent:
 		return nil, reject("a LOAD DATA was logged as a statement%s: %w",
@@ -392,5 +414,6 @@ func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
 	p.event.Database, p.event.SQL, p.event.InTransaction = "", "", false
 	p.event.Skipped = nil
 	p.event.ForeignKeysOff = false
+	p.event.XA, p.event.RolledBack = nil, false
 	return &p.event
 }

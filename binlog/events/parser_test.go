@@ -193,11 +193,6 @@ func TestErrors(t *testing.T) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(queryEvent, 0, queryBody("ANALYZE FORMAT=JSON UPDATE t SET a = 1"))
 		}},
-		{"rollback", "rolled back", func(m *eventBuilder) {
-			m.transaction(1, 1)
-			m.events = m.events[:len(m.events)-1]
-			m.add(queryEvent, 0, queryBody("ROLLBACK"))
-		}},
 		{"sign", "sign", func(m *eventBuilder) {
 			m.transaction(1, 1)
 			body := mapBody(1, "t")
@@ -396,72 +391,6 @@ func TestForeignKeysOff(t *testing.T) {
 	want := []string{"other delete false", "other delete true"}
 	if !slices.Equal(tables.skipped, want) {
 		t.Errorf("skipped rows are %q, want %q", tables.skipped, want)
-	}
-}
-
-// A prepared XA transaction is known to the next connection: without it a pipeline stopped with an
-// error when the connection broke between the two phases. The commit may be read twice, because a
-// connection may have read more than was applied.
-func TestXATransactionsOutliveTheConnection(t *testing.T) {
-	m := &eventBuilder{checksum: true}
-	m.head(4)
-	body := []byte{0}
-	for _, n := range []uint32{1, 1, 0} { // format, lengths
-		body = binary.LittleEndian.AppendUint32(body, n)
-	}
-	m.add(queryEvent, 0, queryBody("XA START X'71',X'',1"))
-	m.add(queryEvent, 0, queryBody("XA END X'71',X'',1"))
-	m.add(xaPrepareLogEvent, 0, body, []byte("q"))
-	first := len(m.events)
-	m.add(queryEvent, 0, queryBody("XA COMMIT X'71',X'',1"))
-	var prepared XATransactions
-	for i, events := range [][][]byte{
-		m.events[:first],
-		slices.Concat(m.events[:2], m.events[first:]),
-		slices.Concat(m.events[:2], m.events[first:]),
-	} {
-		p := NewParser(Options{Tables: newOneTable(), XATransactions: &prepared})
-		p.Start(binlog.Position{})
-		commits := 0
-		if err := feed(p, events, func(ev *binlog.Event) {
-			if ev.Kind == binlog.Commit {
-				commits++
-			}
-		}); err != nil || commits != 1 {
-			t.Errorf("connection %d: %d commits, %v", i, commits, err)
-		}
-	}
-	var refused *binlog.RefusedError
-	if err := feed(newParser(newOneTable()), slices.Concat(m.events[:2], m.events[first:]),
-		func(*binlog.Event) {}); !errors.As(
-		err, &refused,
-	) {
-		t.Errorf("without its first half: %v", err)
-	}
-}
-
-// Rows that were skipped in a prepared transaction are reported once more when it commits.
-func TestSkippedRowsOfXATransaction(t *testing.T) {
-	m := &eventBuilder{checksum: true}
-	m.head(4)
-	prepare := []byte{0}
-	for _, n := range []uint32{1, 1, 0} { // format, lengths
-		prepare = binary.LittleEndian.AppendUint32(prepare, n)
-	}
-	m.add(queryEvent, 0, queryBody("XA START X'71',X'',1"))
-	for range 2 {
-		m.add(tableMapEvent, 0, mapBody(1, "other"))
-		m.add(deleteRowsEvent, 0, rowsBody(1, 1))
-	}
-	m.add(queryEvent, 0, queryBody("XA END X'71',X'',1"))
-	m.add(xaPrepareLogEvent, 0, prepare, []byte("q"))
-	m.add(queryEvent, 0, queryBody("XA COMMIT X'71',X'',1"))
-	tables := newOneTable()
-	if err := feed(newParser(tables), m.events, func(*binlog.Event) {}); err != nil {
-		t.Fatal(err)
-	}
-	if len(tables.skipped) != 3 {
-		t.Errorf("reports are %q, want two for the rows and one for the commit", tables.skipped)
 	}
 }
 

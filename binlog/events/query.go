@@ -142,35 +142,15 @@ func (p *Parser) rollback(h header, q queryEventBody) (*binlog.Event, error) {
 		return nil, errMidTransaction
 	}
 	if p.transaction.hasMappedRows {
-		return nil, reject("a transaction that changed mapped tables, " +
-			"some of them without transactions, was rolled back; " +
-			"which rows stayed is not in the binlog: start again with --from snapshot")
+		p.transaction.rolledBack = true
 	}
 	if next := nextKeyword(&q.rest); string(next.text()) == "TO" {
 		return nil, nil
 	}
-	return p.commit(h), nil
-}
-
-// xa handles the XA statements, except XA PREPARE, which has an event type of its own.
-func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
-	switch next := nextKeyword(&q.rest); string(next.text()) {
-	case "START", "BEGIN":
-		if p.mariaDB && p.transaction.state == stateOpen {
-			return nil, nil
-		}
-		return nil, p.beginTransaction()
-	case "END":
-		return nil, nil
-	case "ROLLBACK":
-		// It ends a prepared transaction, of which no row was yielded.
-		p.xaTransactions.finish(xidOf(q.text, "rollback"))
-		return p.commit(h), nil
-	case "COMMIT":
-		return p.xaCommit(h, q.text)
+	if p.keeping.active {
+		return p.rollbackOpen(h)
 	}
-	return nil, reject("statement %q is not known to Rowfall; please report it",
-		binlog.Clip(q.text, maxQuoted))
+	return p.commit(h), nil
 }
 
 // statement yields a statement. One that stands alone is a transaction of its own. One within a

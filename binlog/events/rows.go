@@ -2,7 +2,6 @@ package events
 
 import (
 	"fmt"
-	"slices"
 
 	"rowfall/binlog"
 )
@@ -51,19 +50,15 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, reject("rows of table id %d have no table map before them; %w",
 			id, errMidTransaction)
 	}
-	skipped := skippedRows{v.database, v.name, h.typ.op()}
 	foreignKeysOff := flags&rowsForeignKeysOff != 0
 	isLeftOut := p.transaction.leavesOut(v.database, v.name)
-	if isLeftOut && !foreignKeysOff {
-		p.transaction.addSkipped(skipped)
-	}
 	if v.layout == nil {
-		p.skipRows(skipped, foreignKeysOff)
+		p.maps.tables.RowsSkipped(v.database, v.name, h.typ.op(), foreignKeysOff)
 		return nil, nil
 	}
 	err := p.resetRows(h.typ, v, c)
 	if err != nil && v.isWatched {
-		p.skipRows(skipped, foreignKeysOff)
+		p.maps.tables.RowsSkipped(v.database, v.name, h.typ.op(), foreignKeysOff)
 		return nil, nil
 	}
 	if err != nil && isLeftOut {
@@ -73,37 +68,13 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		table := v.database + "." + v.name
 		return nil, withTable(table, fmt.Errorf("rows of %s: %w", table, err))
 	}
-	switch {
-	case isLeftOut:
-	case !v.isWatched:
+	if !isLeftOut && !v.isWatched {
 		p.transaction.hasMappedRows = true
-	case !foreignKeysOff:
-		p.transaction.addSkipped(skipped)
 	}
 	ev := p.emit(binlog.Changes, p.time(h))
 	ev.InTransaction = true
 	ev.ForeignKeysOff = foreignKeysOff
 	return ev, nil
-}
-
-// skippedRows are rows of a table that are not read.
-type skippedRows struct {
-	database, name string
-	op             binlog.Op
-}
-
-// skipRows reports rows that are not read.
-func (p *Parser) skipRows(rows skippedRows, foreignKeysOff bool) {
-	used := p.maps.tables.RowsSkipped(rows.database, rows.name, rows.op, foreignKeysOff)
-	if used {
-		p.transaction.addSkipped(rows)
-	}
-}
-
-func (t *transaction) addSkipped(rows skippedRows) {
-	if !slices.Contains(t.skippedRows, rows) {
-		t.skippedRows = append(t.skippedRows, rows)
-	}
 }
 
 // op returns what happened to the rows of a rows event.
@@ -113,6 +84,9 @@ func (k eventType) op() binlog.Op {
 	}
 	return k.rowsFormat().op
 }
+
+// isRows reports whether events of a type have row images.
+func (k eventType) isRows() bool { return k == partialUpdateRowsEvent || k.rowsFormat().op != 0 }
 
 // isStatementEnd reports whether a rows event without a table map only ends a statement: its table
 // id is all ones, in one of the widths that servers have used, and it has no rows. A table can have

@@ -26,9 +26,8 @@ type Tables interface {
 	Mismatch(t *binlog.Table, reason error) error
 	// RowsSkipped reports an event with rows of a table that Table has returned no schema for, or
 	// whose table map does not fit the schema. op is what happened to the rows. foreignKeysOff is
-	// set if that was with foreign_key_checks=0. RowsSkipped returns whether it used the report:
-	// then it is called again before the XA COMMIT of a transaction that was prepared.
-	RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) (used bool)
+	// set if that was with foreign_key_checks=0.
+	RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool)
 }
 
 // tableVersion is the content of one table map: the table as it was when its rows were logged. It

@@ -3,8 +3,6 @@ package events
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"rowfall/binlog"
@@ -28,17 +26,15 @@ type transaction struct {
 	// hasMappedRows is set when rows of a mapped table were yielded. From then on only a commit can
 	// end the transaction.
 	hasMappedRows bool
-	// skippedRows are the distinct ones whose report was used. They take effect at the XA COMMIT if
-	// the transaction is prepared.
-	skippedRows []skippedRows
+	// rolledBack is set when rows of mapped tables were yielded that a ROLLBACK has undone in part.
+	rolledBack bool
 	// discard is set when the data include the transaction already: nothing of it is yielded.
 	discard bool
 	// leftOut is set along with discard if a binlog.Skip names the transaction: then only its end
 	// is yielded.
 	leftOut bool
-	// skipsTables are the tables whose rows cannot end the parsing. leftOutTables are those of them
-	// that the transaction has rows of.
-	skipsTables, leftOutTables []string
+	// skipsTables are the tables whose rows cannot end the parsing.
+	skipsTables []string
 	// start is the offset of the first event. length is the length in bytes and original the
 	// original commit timestamp in the GTID event; 0 where the server does not send them.
 	start, length uint64
@@ -64,10 +60,23 @@ var (
 		"and start again with --from snapshot")
 )
 
+// breakOff is called before an event that cannot be within a transaction. It returns an error if
+// the transaction that is being read has reached a state, or a later one.
+func (p *Parser) breakOff(reached state) error {
+	if p.transaction.state < reached {
+		return nil
+	}
+	if !p.preparedOnly {
+		return errBrokenOff
+	}
+	p.transaction, p.keeping.active = transaction{}, false // it never committed
+	return nil
+}
+
 // beginTransaction opens a transaction. Its GTID event, if there is one, was read before.
 func (p *Parser) beginTransaction() error {
-	if p.transaction.state == stateOpen {
-		return errBrokenOff
+	if err := p.breakOff(stateOpen); err != nil {
+		return err
 	}
 	if p.transaction.state == stateIdle {
 		p.transaction = p.newTransaction(transaction{})
@@ -78,8 +87,8 @@ func (p *Parser) beginTransaction() error {
 
 // startTransaction begins a transaction at its GTID event. The caller sets the GTID and the times.
 func (p *Parser) startTransaction(t transaction) error {
-	if p.transaction.state != stateIdle {
-		return errBrokenOff
+	if err := p.breakOff(stateGTID); err != nil {
+		return err
 	}
 	t.state = stateGTID
 	p.transaction = p.newTransaction(t)
@@ -91,6 +100,7 @@ func (p *Parser) commit(h header) *binlog.Event {
 	p.endTransaction()
 	ev := p.emit(p.history.visibleKind(binlog.Commit, &p.transaction), p.time(h))
 	ev.Skipped = p.leftOut.result(&p.transaction)
+	ev.RolledBack = p.transaction.rolledBack
 	return ev
 }
 
@@ -113,6 +123,7 @@ func (p *Parser) endTransaction() {
 		}
 	}
 	t.state = stateIdle
+	p.keeping.active = false
 }
 
 func (p *Parser) time(h header) int64 {
@@ -232,9 +243,15 @@ func (p *Parser) mariaGTID(h header, body []byte) error {
 	if err := p.startTransaction(t); err != nil {
 		return err
 	}
-	const standalone = 1
-	if flags&standalone == 0 {
-		return p.beginTransaction()
+	const standalone, preparedXA = 1, 64
+	if flags&standalone != 0 {
+		return nil
+	}
+	if err := p.beginTransaction(); err != nil {
+		return err
+	}
+	if flags&preparedXA != 0 {
+		p.startKeeping()
 	}
 	return nil
 }
@@ -279,125 +296,4 @@ func previousGTIDsText(body []byte) (string, error) {
 		return "", errTruncated
 	}
 	return strings.TrimSuffix(string(text), ","), nil
-}
-
-// xaPrepare handles XA_PREPARE_LOG_EVENT, which ends the first phase of an XA transaction, or all
-// of one that was committed in one phase.
-func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
-	c := cursor{b: body}
-	onePhase := c.byte() != 0
-	format, global, branch := c.uint32(), c.uint32(), c.uint32()
-	g, b := c.bytes(uint64(global)), c.bytes(uint64(branch))
-	if c.truncated {
-		return nil, errTruncated
-	}
-	if p.transaction.state == stateIdle {
-		return nil, errMidTransaction
-	}
-	// A transaction that is left out is not recorded as prepared, so that its XA COMMIT is not
-	// passed silently: its rows become visible only then.
-	if onePhase || p.discarding() {
-		return p.commit(h), nil
-	}
-	if p.transaction.hasMappedRows {
-		return nil, reject(
-			"an XA transaction with rows of mapped tables was committed in two phases, " +
-				"which Rowfall does not support; commit it in one phase, " +
-				"or take its tables out of the mapping, and start again with --from snapshot",
-		)
-	}
-	xid := fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format))
-	p.xaTransactions.prepare(xid, xaTransaction{
-		p.transaction.skippedRows, p.transaction.leftOutTables,
-	})
-	return p.commit(h), nil
-}
-
-// xaCommit handles the XA COMMIT of a prepared transaction. It has no rows of mapped tables if its
-// XA PREPARE was seen, except of tables whose rows were left out; otherwise its rows are unknown.
-func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
-	if !p.skip.active() && p.transaction.state != stateOpen || p.mariaDB {
-		xid := xidOf(query, "commit")
-		prepared, found := p.xaTransactions.finish(xid)
-		if p.discarding() {
-			if !found {
-				p.leftOut.setUnknown()
-			}
-			p.leftOut.addTables(prepared.leftOutTables)
-			return p.commit(h), nil
-		}
-		shown := strconv.Quote(binlog.Clip(xid, maxQuoted))
-		for _, table := range prepared.leftOutTables {
-			// Is the gap of the XA PREPARE closed already? Only now its rows become visible, so a
-			// job may have read the table without them.
-			if slices.Contains(p.transaction.skipsTables, table) {
-				continue
-			}
-			return nil, withTable(table, reject("XA transaction %s commits rows of %s that were "+
-				"skipped when it was prepared; skip them here, too, and then read the table "+
-				"again with rowfall backfill", shown, table))
-		}
-		for _, r := range prepared.skippedRows {
-			p.maps.tables.RowsSkipped(r.database, r.name, r.op, false)
-		}
-		if !found {
-			return nil, reject("XA transaction %s was prepared before the starting position, "+
-				"so its rows are unknown; "+
-				"start from an earlier position or with --from snapshot", shown)
-		}
-	}
-	return p.commit(h), nil
-}
-
-// xidOf returns the xid of an XA COMMIT or XA ROLLBACK statement, in the form in which servers log
-// it.
-func xidOf(query []byte, verb string) string {
-	_, xid, _ := strings.Cut(strings.ToLower(string(query)), verb)
-	return strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
-}
-
-// XATransactions holds the XA transactions that were prepared without rows of mapped tables. A
-// finished transaction is kept for a while, because a connection may have read more than was
-// applied, and the next connection reads it again. One parser at a time may use it. The zero value
-// is empty.
-type XATransactions struct{ prepared, finished, finishedBefore xaTransactions }
-
-// xaTransactions are prepared transactions by their xids.
-type xaTransactions map[string]xaTransaction
-
-// xaTransaction has the fields of the same names of a transaction that was prepared.
-type xaTransaction struct {
-	skippedRows   []skippedRows
-	leftOutTables []string
-}
-
-// maxXATransactions bounds each of the maps of XATransactions.
-const maxXATransactions = 10_000
-
-// prepare adds a transaction whose XA PREPARE was seen.
-func (s *XATransactions) prepare(xid string, t xaTransaction) {
-	if s.prepared == nil || len(s.prepared) >= maxXATransactions {
-		s.prepared = make(xaTransactions)
-	}
-	s.prepared[xid] = t
-}
-
-// finish ends a transaction. It returns the transaction, and whether its XA PREPARE was seen.
-func (s *XATransactions) finish(xid string) (t xaTransaction, found bool) {
-	for _, m := range []xaTransactions{s.finished, s.finishedBefore} {
-		if t, ok := m[xid]; ok {
-			delete(s.prepared, xid)
-			return t, true
-		}
-	}
-	t, found = s.prepared[xid]
-	if !found {
-		return t, false
-	}
-	if s.finished == nil || len(s.finished) >= maxXATransactions {
-		s.finishedBefore, s.finished = s.finished, make(xaTransactions)
-	}
-	delete(s.prepared, xid)
-	s.finished[xid] = t
-	return t, true
 }

@@ -38,7 +38,7 @@ func (l *Log) begin(i int) (p binlog.Position, h head, err error) {
 // openEvents returns a reader of the events after a position. It reads the position's file from the
 // beginning.
 func (l *Log) openEvents(from binlog.Position, o events.Options) (*eventReader, error) {
-	begin, _, err := l.beginOf(from.File)
+	begin, h, err := l.beginOf(from.File)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,9 @@ func (l *Log) openEvents(from binlog.Position, o events.Options) (*eventReader, 
 	if o.MariaDB && from.Offset <= firstEvent {
 		r.parser.Start(from)
 	} else {
-		r.parser.StartSkipping(from, o.GTIDs && !o.MariaDB)
+		// A server that is too old to declare checksums has no GTIDs either.
+		hasGTIDs := o.GTIDs && !o.MariaDB && events.DeclaresChecksums(h.version)
+		r.parser.StartSkipping(from, hasGTIDs)
 	}
 	return r, nil
 }
@@ -88,6 +90,6 @@ func (r *eventReader) next() (*binlog.Event, error) {
 // unmapped is an events.Tables without tables: no row is decoded.
 type unmapped struct{}
 
-func (unmapped) Table(string, string) (*binlog.Table, error)      { return nil, nil }
-func (unmapped) Mismatch(*binlog.Table, error) error              { return nil }
-func (unmapped) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
+func (unmapped) Table(string, string) (*binlog.Table, error) { return nil, nil }
+func (unmapped) Mismatch(*binlog.Table, error) error         { return nil }
+func (unmapped) RowsSkipped(string, string, binlog.Op, bool) {}

@@ -481,7 +481,8 @@ func TestRejected(t *testing.T) {
 		"not of one binlog":     {files[0], memoryFile("log.000003", contents[1])},
 		"the order of":          {files[0], memoryFile("binlog", contents[1])},
 		"ends within the event": {memoryFile("binlog.000002", contents[0][:3])},
-		"too short":             {memoryFile("b.1", append(slices.Clone(magic), shortHead()...))},
+		"ends too early":        {memoryFile("b.1", append(slices.Clone(magic), shortHead()...))},
+		"of MySQL 4.0 or 4.1":   {memoryFile("b.1", append(slices.Clone(magic), startV3()...))},
 		"it is a relay log":     {memoryFile("binlog.000002", relay)},
 	} {
 		l, err := newLog(list)
@@ -506,6 +507,44 @@ func shortHead() []byte {
 	b := make([]byte, 40)
 	b[4], b[9] = typeFormatDescription, byte(len(b))
 	return b
+}
+
+// startV3 returns the first event of a file of MySQL 4.1.
+func startV3() []byte {
+	body := append([]byte{3, 0}, "4.1.22"...)
+	return appendEvent(nil, 1, append(body, make([]byte, 2+50+4-len(body))...))
+}
+
+// appendEvent appends an event without a checksum. dst has the file's content without the magic.
+func appendEvent(dst []byte, kind byte, body []byte) []byte {
+	size := uint32(headerSize + len(body))
+	dst = append(dst, 1, 0, 0, 0, kind, 1, 0, 0, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, size)
+	end := uint32(len(dst)+len(body)+6) + firstEvent
+	dst = binary.LittleEndian.AppendUint32(dst, end)
+	return append(append(dst, 0, 0), body...)
+}
+
+// The files of a server before MySQL 5.6 have no checksums, and do not say so.
+func TestOldFormat(t *testing.T) {
+	format := append([]byte{4, 0}, "5.5.62-log"...)
+	format = append(format, make([]byte, 2+50+4-len(format))...)
+	format = append(format, headerSize)
+	lengths := bytes.Repeat([]byte{8}, 27)
+	lengths[1] = 13 // QUERY_EVENT
+	content := appendEvent(nil, typeFormatDescription, append(format, lengths...))
+	for _, sql := range []string{"BEGIN", "COMMIT", "DROP TABLE t"} {
+		query := append(make([]byte, 13), 0)
+		content = appendEvent(content, 2, append(query, sql...))
+	}
+	l, err := newLog([]logFile{memoryFile("binlog.000001", slices.Concat(magic, content))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Find(t.Context(), "", "")
+	if err != nil || s.Broken != nil || s.Transactions != 2 || l.Version() != "5.5.62-log" {
+		t.Errorf("%d transactions, version %s, %v, %v", s.Transactions, l.Version(), s.Broken, err)
+	}
 }
 
 // FuzzLog reads arbitrary bytes as the second file of a log. What Find calls whole can be read.

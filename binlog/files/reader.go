@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"rowfall/binlog/events"
 )
 
 const (
@@ -16,9 +18,6 @@ const (
 	// used again, in bytes.
 	bufferSize    = 1 << 20
 	maxKeptBuffer = 4 << 20
-	// leastFormatDescription is the size of the shortest FORMAT_DESCRIPTION_EVENT that has the
-	// algorithm of the checksums: version, server version, time, header size, algorithm, checksum.
-	leastFormatDescription = headerSize + 2 + 50 + 4 + 1 + 1 + checksumSize
 )
 
 // flagInUse is set in the FORMAT_DESCRIPTION_EVENT of a file until the server closes the file, or
@@ -123,16 +122,17 @@ func (r *reader) next() ([]byte, error) {
 	}
 	switch raw[4] {
 	case typeFormatDescription:
-		if len(raw) < leastFormatDescription {
-			return nil, errors.New("the FORMAT_DESCRIPTION event is too short: " +
-				"the server is too old, or the file is damaged")
+		if r.hasChecksum, err = events.HasChecksums(raw); err != nil {
+			return nil, err
 		}
-		r.hasChecksum = raw[len(raw)-checksumSize-1] == 1
 		r.inUse = binary.LittleEndian.Uint16(raw[17:])&flagInUse != 0
 	case typeStartEncryption:
 		return nil, errEncrypted
 	}
 	if r.offset == firstEvent && raw[4] != typeFormatDescription {
+		if err := events.CheckStart(raw); err != nil {
+			return nil, err
+		}
 		return nil, errors.New("it does not begin with a FORMAT_DESCRIPTION event: " +
 			"the file is damaged")
 	}

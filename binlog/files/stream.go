@@ -20,6 +20,9 @@ type Config struct {
 	Tables events.Tables
 	// Server identifies the server in the evidence of transactions.
 	Server string
+	// PreparedOnly yields only the ends of transactions, and the steps of XA transactions with
+	// their rows, see events.Options.
+	PreparedOnly bool
 }
 
 // Stream yields the changes of a stretch. One goroutine at a time may use it, except for Wake and
@@ -38,7 +41,9 @@ type Stream struct {
 
 // Stream returns a stream of a stretch that Find has found. Close it.
 func (l *Log) Stream(s *Stretch, c Config) (*Stream, error) {
-	r, err := l.openEvents(s.Start.Clone(), events.Options{GTIDs: s.HasGTIDs, Tables: c.Tables})
+	r, err := l.openEvents(s.Start.Clone(), events.Options{
+		GTIDs: s.HasGTIDs, Tables: c.Tables, PreparedOnly: c.PreparedOnly,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +147,26 @@ func (s *Stream) withServer(e binlog.Evidence) binlog.Evidence {
 
 // Unproved returns why the history could not be compared: files have no server to compare with.
 func (s *Stream) Unproved() string { return "the transactions come from binlog files" }
+
+// FilesBefore returns the names of the files up to the one in which a stretch starts.
+func (l *Log) FilesBefore(s *Stretch) (names []string) {
+	for i := range l.files {
+		names = append(names, l.files[i].name)
+		if l.files[i].name == s.Start.File {
+			break
+		}
+	}
+	return names
+}
+
+// StreamBefore returns a stream from the beginning of a file to the start of a stretch. Close it.
+func (l *Log) StreamBefore(file string, s *Stretch, c Config) (*Stream, error) {
+	begin, _, err := l.beginOf(file)
+	if err != nil {
+		return nil, err
+	}
+	return l.Stream(&Stretch{Start: begin, End: s.Start}, c)
+}
 
 // StatementsBefore calls visit for each statement between the beginning of the files and the start
 // of a stretch.

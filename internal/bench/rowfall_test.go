@@ -140,7 +140,7 @@ type schemas struct {
 // Mismatch ends the parsing.
 func (s schemas) Mismatch(_ *binlog.Table, reason error) error { return reason }
 
-func (schemas) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
+func (schemas) RowsSkipped(string, string, binlog.Op, bool) {}
 
 func (s schemas) Table(database, name string) (*binlog.Table, error) {
 	if database != s.database {

@@ -7,6 +7,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
+	"rowfall/binlog/events"
 	"rowfall/binlog/files"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
@@ -135,6 +136,20 @@ func (s *trackedStream) Next(ctx context.Context) (*binlog.Event, error) {
 		s.source.trackCascades(ddl.Parse(ev.SQL, o), ev.SQL)
 	}
 	return ev, err
+}
+
+// LogFiles returns the files up to the one in which the stretch starts.
+func (f *Source) LogFiles(context.Context) ([]string, error) {
+	return f.log.FilesBefore(&f.stretch), nil
+}
+
+// OpenPrepared opens a stream that ends at the start of the stretch.
+func (f *Source) OpenPrepared(
+	_ context.Context, file string, tables events.Tables,
+) (source.Stream, error) {
+	return f.log.StreamBefore(file, &f.stretch, files.Config{
+		Tables: tables, PreparedOnly: true, Server: f.Identity().UUID,
+	})
 }
 
 // Now implements source.PositionReader. The time of the data is not known before their first

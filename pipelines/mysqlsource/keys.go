@@ -46,11 +46,29 @@ func (m *Source) OpenReplay(ctx context.Context, start source.ReplayStart) (sour
 	return stream, nil
 }
 
+// LogFiles implements source.PreparedSource.
+func (m *Source) LogFiles(ctx context.Context) ([]string, error) {
+	return query.BinlogFiles(ctx, m.conn)
+}
+
+// OpenPrepared implements source.PreparedSource.
+func (m *Source) OpenPrepared(
+	ctx context.Context, file string, tables events.Tables,
+) (source.Stream, error) {
+	const first = 4 // the offset of the first event
+	config := m.replayConfig()
+	config.Tables, config.PreparedOnly = tables, true
+	stream, err := dump.Open(ctx, config, binlog.Position{File: file, Offset: first})
+	if err != nil {
+		return nil, fmt.Errorf("read the XA transactions of %s: %w", file, err)
+	}
+	return stream, nil
+}
+
 // replayConfig returns the configuration of a stream beside the pipeline's own.
 func (m *Source) replayConfig() dump.Config {
 	config := m.dump
 	config.Tables, config.ServerID = nil, m.replayID
-	config.XATransactions = new(events.XATransactions)
 	config.Logger = m.log.With().Bool("again", true).Logger()
 	return config
 }

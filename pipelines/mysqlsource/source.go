@@ -10,7 +10,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/dump"
-	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
@@ -43,8 +42,6 @@ type Config struct {
 	File *file.Config
 	// MySQL has the settings of connections. It replaces File.Source.MySQL.
 	MySQL mysql.Config
-	// XATransactions carries open XA transactions from one connection to the next.
-	XATransactions *events.XATransactions
 	// Holds gets a Waiter for each connection that is open.
 	Holds *holds.Set
 	Log   zerolog.Logger
@@ -67,8 +64,7 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 		config:   c.MySQL,
 		readFrom: c.File.Source.ReadFrom,
 		dump: dump.Config{
-			MySQL: c.MySQL, ServerID: serverID(c.File),
-			XATransactions: c.XATransactions, Logger: c.Log,
+			MySQL: c.MySQL, ServerID: serverID(c.File), Logger: c.Log,
 		},
 		replayID: replayID(c.File),
 		holds:    c.Holds, log: c.Log, removeWait: c.Holds.Add(wait),

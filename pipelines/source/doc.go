@@ -5,6 +5,7 @@
 //   - stream.go: Stream, the changes after a position, and the evidence of their history
 //   - schema_reader.go: SchemaReader, the definitions of tables as the source has them now
 //   - keys.go: KeySource, searches for rows to read again
+//   - prepared.go: PreparedSource, searches for XA transactions in older files
 //   - stop_error.go: StopError, a failure that a retry cannot correct
 //
 // Package mysqlsource implements Source for MySQL and MariaDB, and package filesource for binlog

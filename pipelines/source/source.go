@@ -16,6 +16,7 @@ type Source interface {
 	Server
 	jobs.RowSource
 	KeySource
+	PreparedSource
 }
 
 // PositionReader reads positions of a source, for a first start and for --from.
