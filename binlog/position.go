@@ -93,6 +93,11 @@ func compareBinlogs(a, b string) int {
 	return strings.Compare(a, b)
 }
 
+// BaseName returns the name of a binlog file without its number, up to and with the last dot. Files
+// with different base names cannot be ordered: a server that is started with another log_bin
+// numbers its files from 1 again.
+func BaseName(file string) string { return file[:strings.LastIndexByte(file, '.')+1] }
+
 func binlogNumber(file string) (uint64, bool) {
 	n, err := strconv.ParseUint(file[strings.LastIndexByte(file, '.')+1:], 10, 64)
 	return n, err == nil

@@ -19,6 +19,8 @@ type blackHole struct {
 	marker    string
 	swallowed int // connections
 	conns     []net.Conn
+	// dead are functions that make a connection go dead.
+	dead []func()
 }
 
 func newBlackHole(t *testing.T, target string) *blackHole {
@@ -54,24 +56,26 @@ func (b *blackHole) accept() {
 		}
 		b.mu.Lock()
 		b.conns = append(b.conns, in, out)
-		b.mu.Unlock()
 		dead := make(chan struct{})
-		b.done.Go(func() { b.pass(out, in, dead, true) })
-		b.done.Go(func() { b.pass(in, out, dead, false) })
+		kill := sync.OnceFunc(func() { close(dead) })
+		b.dead = append(b.dead, kill)
+		b.mu.Unlock()
+		b.done.Go(func() { b.pass(out, in, dead, kill) })
+		b.done.Go(func() { b.pass(in, out, dead, nil) })
 	}
 }
 
-// pass copies until one end closes. The bytes of a dead connection are dropped.
-func (b *blackHole) pass(dst, src net.Conn, dead chan struct{}, watch bool) {
+// pass copies until one end closes. The bytes of a dead connection are dropped. If kill is not nil,
+// the marker is watched for.
+func (b *blackHole) pass(dst, src net.Conn, dead chan struct{}, kill func()) {
 	chunk := make([]byte, 1<<16)
 	for {
 		n, err := src.Read(chunk)
 		if err != nil {
 			break
 		}
-		if watch && b.matches(chunk[:n]) {
-			close(dead)
-			watch = false
+		if kill != nil && b.matches(chunk[:n]) {
+			kill()
 		}
 		select {
 		case <-dead:
@@ -106,6 +110,15 @@ func (b *blackHole) swallow(marker string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.marker = marker
+}
+
+// silence makes all connections go dead.
+func (b *blackHole) silence() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, kill := range b.dead {
+		kill()
+	}
 }
 
 func (b *blackHole) count() int {

@@ -4,6 +4,7 @@
 // # Where to look
 //
 //   - pipeline.go, supervise.go: one run of a pipeline, and the retries around runs
+//   - failover.go: the choice of the server of a run, among source.mysql.addresses
 //   - instance.go: a pipeline together with the replication node that it writes to
 //   - source: what the loop needs of a source; mysqlsource: MySQL as a source; filesource: binlog
 //     files as a source; sink.go: what the loop needs of a sink

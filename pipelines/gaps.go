@@ -212,8 +212,5 @@ func areComparable(a, b *binlog.Position) bool {
 	if !a.GTID.IsZero() && !b.GTID.IsZero() {
 		return a.GTID.IsMySQL() == b.GTID.IsMySQL()
 	}
-	return a.File != "" && b.File != "" && baseName(a.File) == baseName(b.File)
+	return a.File != "" && b.File != "" && binlog.BaseName(a.File) == binlog.BaseName(b.File)
 }
-
-// baseName returns the name of a binlog file without its number.
-func baseName(file string) string { return file[:strings.LastIndexByte(file, '.')+1] }

@@ -194,10 +194,11 @@ func (l *loop) requireExecuted(ctx context.Context) error {
 }
 
 func (l *loop) notExecuted(missing *binlog.GTIDSet) error {
-	return fmt.Errorf("server %s %w of position %s, it lacks %s: "+
+	server := l.server.Identity()
+	return fmt.Errorf("server %s at %s %w of position %s, it lacks %s: "+
 		"it is of another history, or has yet to catch up; "+
 		"connect to one that has them, or build the data again with --from snapshot",
-		l.server.Identity().UUID, errNotExecuted, l.progress.Position, missing)
+		server.UUID, server.Addr, errNotExecuted, l.progress.Position, missing)
 }
 
 // missing returns the transactions of the position that the server does not have.

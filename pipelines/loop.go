@@ -11,6 +11,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
+	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/source"
@@ -43,6 +44,8 @@ type loop struct {
 	warned map[TableWarning]bool
 	// unknownNames are warnings about columns of wildcards that no table has any more.
 	unknownNames []TableWarning
+	// serverWarnings are about settings of the server.
+	serverWarnings []query.Problem
 	// hasData is set if the run continues data that the mapping of this file has built.
 	hasData   bool
 	log       zerolog.Logger
@@ -149,7 +152,7 @@ func (l *loop) run(ctx context.Context) error {
 	// it, so that a wrong --from does not cost the data their position.
 	ev, err := l.next(ctx)
 	if err != nil {
-		return err
+		return ofServer(err)
 	}
 	// skipUnreadable sets endedIn again if this run ends within a transaction to skip.
 	previous := *l.endedIn

@@ -74,6 +74,7 @@ const (
 // instead of the data's own position.
 func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 	c.Mapping.FieldExpiry = sink.FieldExpiryKey(c.Name)
+	c.Source.MySQL.Attributes = map[string]string{"pipeline": c.Name}
 	return &Pipeline{
 		config: c, sink: s, from: from, log: log, requests: make(chan request, maxRequests),
 		skipCalls: make(chan skipCall, maxRequests), retryNow: make(chan struct{}, 1),
@@ -128,10 +129,14 @@ func (p *Pipeline) mysqlConfig() mysql.Config {
 	return c
 }
 
-// openMySQL connects to the source. Close the result.
-func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlsource.Source, error) {
+// openMySQL connects to the first of the addresses that accepts. Close the result.
+func (p *Pipeline) openMySQL(
+	ctx context.Context, addresses ...string,
+) (*mysqlsource.Source, error) {
+	config := p.mysqlConfig()
+	config.Addresses = addresses
 	return mysqlsource.Open(ctx, mysqlsource.Config{
-		File: &p.config, MySQL: p.mysqlConfig(), Holds: &p.holds, Log: p.log,
+		File: &p.config, MySQL: config, Holds: &p.holds, Log: p.log,
 	})
 }
 
@@ -173,15 +178,10 @@ func (p *Pipeline) run(ctx context.Context) error {
 	case p.from == FromReplace:
 		p.from = fromSnapshot // there is nothing to replace
 	}
-	src, err := p.openMySQL(ctx)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	return p.withReplacement(p.runSource(ctx, src, state, stored))
+	return p.withReplacement(p.runServers(ctx, state, stored))
 }
 
-// runSource is the part of run that follows when source and sink are open.
+// runSource runs with one source until something fails.
 func (p *Pipeline) runSource(
 	ctx context.Context, src source.Source, state sink.State, stored progress,
 ) error {
@@ -213,7 +213,7 @@ func (p *Pipeline) runLoop(
 	l.tables.prepared.readBlock = l.blockReader(ctx)
 	stream, err := src.OpenStream(ctx, l.streamStart())
 	if err != nil {
-		return mysqlsource.MarkFinal(err)
+		return ofServer(mysqlsource.MarkFinal(err))
 	}
 	defer func() { _ = stream.Close() }()
 	l.stream = stream
@@ -238,7 +238,7 @@ func (p *Pipeline) runLoop(
 func (p *Pipeline) rebuildAfter(
 	ctx context.Context, src source.Source, stored *progress, err error,
 ) error {
-	if err == nil || ctx.Err() != nil || p.from != "" || stored.Phase == sink.Empty {
+	if err == nil || !p.mayRebuild(ctx, stored) {
 		return err
 	}
 	reason, reconcile, checked := p.sourceLost(ctx, src, stored, err)
@@ -248,6 +248,16 @@ func (p *Pipeline) rebuildAfter(
 	case reason == "" || !reconcile:
 		return err
 	}
+	return p.beginRebuild(reason, err)
+}
+
+// mayRebuild reports whether a run with data has ended that did not read every table again.
+func (p *Pipeline) mayRebuild(ctx context.Context, stored *progress) bool {
+	return ctx.Err() == nil && p.from == "" && stored.Phase != sink.Empty
+}
+
+// beginRebuild makes the next run read every table again. err has ended this run.
+func (p *Pipeline) beginRebuild(reason string, err error) error {
 	p.from, p.isFromOwn = fromSnapshot, true
 	p.log.Warn().Err(err).Str("reason", reason).
 		Msg("every table is read again, while the data serve")
@@ -300,7 +310,8 @@ func (p *Pipeline) newLoop(src source.Source) *loop {
 	l.keyTypes, l.schemaDump = p.keyTypes, p.schemaDump
 	l.jobs = jobs.New(l, src, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
-		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes, Throttle: p.newThrottle(),
+		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,
+		Throttle: p.newThrottle(src.Identity().Addr),
 	}, p.log)
 	return l
 }

@@ -141,6 +141,8 @@ func (s *scriptedSource) CheckSettings(context.Context) ([]query.Problem, error)
 	return nil, nil
 }
 
+func (s *scriptedSource) Warnings(context.Context) ([]query.Problem, error) { return nil, nil }
+
 func (s *scriptedSource) MissingGTIDs(
 	context.Context, *binlog.GTIDSet,
 ) (binlog.GTIDSet, error) {

@@ -141,7 +141,7 @@ func addSkip(
 	case !byGTID && p.File == "":
 		return nil, fmt.Errorf("skip %s: the data have only GTIDs (%s), and no file and offset; "+
 			"use gtid: and the transaction's GTID", c.at, p)
-	case !byGTID && baseName(p.File) != baseName(c.at.File):
+	case !byGTID && binlog.BaseName(p.File) != binlog.BaseName(c.at.File):
 		return nil, fmt.Errorf("skip %s: the server's binlog files are named like %s; use the "+
 			"FILE:OFFSET that the error contains", c.at, p.File)
 	case c.at.IsIncludedIn(p):

@@ -19,14 +19,17 @@ import (
 func (l *loop) decideStart(ctx context.Context, state sink.State, stored progress) error {
 	problems, err := l.server.CheckSettings(ctx)
 	if err != nil {
-		return fmt.Errorf("check MySQL's settings: %w", err)
+		return ofServer(fmt.Errorf("check MySQL's settings: %w", err))
 	}
 	if len(problems) > 0 {
 		for _, p := range problems[1:] {
 			l.log.Error().Msg(p.String())
 		}
 		// Not a StopError: once the server is set up, the next retry succeeds.
-		return fmt.Errorf("%s", problems[0])
+		return ofServer(fmt.Errorf("%s", problems[0]))
+	}
+	if l.serverWarnings, err = l.server.Warnings(ctx); err != nil {
+		return ofServer(fmt.Errorf("check MySQL's settings: %w", err))
 	}
 	l.tables = newTableSet(&l.config.Mapping)
 	from := l.from
@@ -70,7 +73,7 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 		return err
 	}
 	// A promoted server may still have to catch up, so missing transactions are no StopError.
-	return l.checkExecuted(ctx)
+	return ofServer(l.checkExecuted(ctx))
 }
 
 // resume continues at the data's position.
@@ -86,7 +89,7 @@ func (l *loop) resume(state sink.State, stored progress) error {
 	}
 	err := l.checkServer()
 	if err != nil {
-		return err
+		return ofServer(err)
 	}
 	if err = l.tables.load(state.Pieces); err != nil {
 		return err
@@ -231,7 +234,7 @@ func (l *loop) startAt(ctx context.Context, start string) error {
 		}
 	}
 	if err := l.requireExecuted(ctx); err != nil {
-		return err
+		return ofServer(err)
 	}
 	for _, t := range l.tables.all {
 		t.since = &position
@@ -282,7 +285,7 @@ func (l *loop) rewind(
 		return err
 	}
 	if err := l.requireExecuted(ctx); err != nil {
-		return err
+		return ofServer(err)
 	}
 	if err := l.reviseDefinitions(ctx, from, &old, schemas); err != nil {
 		return err

@@ -97,7 +97,8 @@ type Stats struct {
 	// IgnoredCascades lists the tables with `cascades: ignore` and foreign keys whose cascades the
 	// server does not log, sorted by name: their rows may differ from MySQL's.
 	IgnoredCascades []string
-	// Warnings lists what is most likely a mistake in the mapping of the present tables.
+	// Warnings lists what is most likely a mistake in the mapping of the present tables, and
+	// settings of the server that can cost data or time later.
 	Warnings []TableWarning
 	// Replacement is set while a replacement of the data is built. Then Phase and all counters of
 	// tables and rows are those of the replacement.

@@ -139,11 +139,15 @@ func appendCascades(dst []byte, pipeline string, tables []string) []byte {
 	return dst
 }
 
-// appendWarnings appends a line for each warning about the mapping of a table.
+// appendWarnings appends a line for each warning about the server or the mapping of a table.
 func appendWarnings(dst []byte, pipeline string, warnings []TableWarning) []byte {
 	for i, w := range warnings[:min(len(warnings), mostLines)] {
 		dst = fmt.Appendf(dst, "\r\nrowfall_%s_warning%d:", pipeline, i)
-		fields := appendValue(appendValue(nil, "table", w.Table), "warning", w.Warning)
+		var fields []byte
+		if w.Table != "" {
+			fields = appendValue(fields, "table", w.Table)
+		}
+		fields = appendValue(fields, "warning", w.Warning)
 		dst = append(dst, fields[1:]...)
 	}
 	return dst

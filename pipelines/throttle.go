@@ -67,8 +67,9 @@ type place struct {
 
 var _ jobs.Throttle = (*throttle)(nil)
 
-// newThrottle returns the throttle of the pipeline's jobs; nil without limits.
-func (p *Pipeline) newThrottle() jobs.Throttle {
+// newThrottle returns the throttle of the jobs of a run that follows the server at addr; nil
+// without limits.
+func (p *Pipeline) newThrottle(addr string) jobs.Throttle {
 	limits := p.config.Source.Backfill.PauseAbove
 	if limits == (file.PauseAbove{}) {
 		return nil
@@ -77,6 +78,8 @@ func (p *Pipeline) newThrottle() jobs.Throttle {
 		limits: limits, rows: p.mysqlConfig(), source: p.mysqlConfig(), holds: &p.holds,
 		log: p.log,
 	}
+	t.source.Addresses = []string{addr}
+	t.rows.Addresses = t.source.Addresses
 	if readFrom := p.config.Source.ReadFrom; len(readFrom) > 0 {
 		t.rows.Addresses = readFrom
 	}

@@ -3,24 +3,32 @@ package pipelines
 import "slices"
 
 // TableWarning is what is most likely a mistake in the mapping of a table, although the mapping
-// fits the table.
+// fits the table. Without a table, it is about a setting of the server.
 type TableWarning struct {
-	Table string `json:"table"`
-	// Warning begins with the file, line and path of the setting.
+	Table string `json:"table,omitempty"`
+	// Warning begins with the file, line and path of the setting if it is about the mapping.
 	Warning string `json:"warning"`
 }
 
-// recordWarnings records the warnings of all tables for status, and logs those that are new in this
-// run: all of them at the start, and later those of tables that were created or altered.
+// recordWarnings records the warnings about the server and all tables for status. It logs those
+// that are new in this run: all of them at the start, and later those of tables that were created
+// or altered.
 func (l *loop) recordWarnings() {
 	var list []TableWarning
 	current := make(map[TableWarning]bool)
 	add := func(warning TableWarning) {
 		if !l.warned[warning] {
-			l.log.Warn().Str("table", warning.Table).Msg(warning.Warning)
+			event := l.log.Warn()
+			if warning.Table != "" {
+				event.Str("table", warning.Table)
+			}
+			event.Msg(warning.Warning)
 		}
 		current[warning] = true
 		list = append(list, warning)
+	}
+	for _, w := range l.serverWarnings {
+		add(TableWarning{Warning: w.String()})
 	}
 	for _, warning := range slices.Concat(l.unknownNames, l.droppedWarnings()) {
 		add(warning)

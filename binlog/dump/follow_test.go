@@ -41,6 +41,7 @@ func TestServers(t *testing.T) {
 				of   bool // this set-up
 			}{
 				{"follow", testFollowAndResume, true},
+				{"order", testOrder, su.name == "mysql-gtid" || su.name == "mariadb"},
 				{"proof", testProof, true},
 				{"proof purged", testProofPurged, true},
 				{"statements", testStatements, true},

@@ -210,7 +210,9 @@ func (s *Stream) readLast(
 		packet, ok := s.packets.next()
 		if !ok {
 			place := s.parser.ReadPosition()
-			if s.parser.Idle() && place.File != "" && place.CompareFile(*end) >= 0 {
+			// Files with another base name come before end in the server's list of files.
+			if s.parser.Idle() && binlog.BaseName(place.File) == binlog.BaseName(end.File) &&
+				place.CompareFile(*end) >= 0 {
 				return 0, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf(
 					"the server's binlog ends at %s:%d without a transaction that the data hold",
 					end.File, end.Offset)}
@@ -249,19 +251,24 @@ func (s *Stream) readLast(
 }
 
 // checkFile compares the file and end of a transaction with the list of the server's binlog files.
-// It reports whether the file was purged.
+// It reports whether the file was purged, or is missing because log_bin was changed: then the files
+// have another base name.
 func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool, err error) {
 	r, err := s.conn.Query(ctx, "SHOW BINARY LOGS")
 	if err != nil {
 		return false, fmt.Errorf("list the binlog files: %w", err)
 	}
 	last := binlog.Position{}
+	wasRenamed := len(r.Rows) > 0
 	for i := range r.Rows {
 		size, err := strconv.ParseUint(r.Text(i, "File_size"), 10, 64)
 		if err != nil {
 			return false, fmt.Errorf("list the binlog files: %w", err)
 		}
 		last = binlog.Position{File: r.Text(i, "Log_name"), Offset: size}
+		if binlog.BaseName(last.File) == binlog.BaseName(l.File) {
+			wasRenamed = false
+		}
 		if last.File != l.File {
 			continue
 		}
@@ -272,7 +279,7 @@ func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool
 		}
 		return false, nil
 	}
-	if last.CompareFile(binlog.Position{File: l.File}) < 0 {
+	if !wasRenamed && last.CompareFile(binlog.Position{File: l.File}) < 0 {
 		return false, &binlog.HistoryError{
 			Held: *l, Reason: fmt.Sprintf("the server's binlog ends at %s", last),
 		}
@@ -296,7 +303,7 @@ func (s *Stream) classifyError(err error, l *binlog.Evidence, at binlog.Position
 		return 0, different
 	case errors.As(err, &se) && se.Code == mysql.CodeBinlogMissing:
 		switch {
-		case strings.Contains(se.Message, "same server_"):
+		case strings.Contains(se.Message, "same server_"), isOfGTIDMode(se):
 		case strings.Contains(se.Message, "purged"):
 			s.unproved = fmt.Sprintf(
 				"the server has purged the last applied transaction, %s", l.GTID)

@@ -198,6 +198,8 @@ func (s *Stream) serverError(err error) error {
 	switch {
 	case strings.Contains(se.Message, "same server_"):
 		return err
+	case isOfGTIDMode(se):
+		return &GTIDModeError{err}
 	case strings.Contains(se.Message, "more GTIDs than"):
 		return &binlog.HistoryError{
 			Reason: "the server lacks transactions that it committed itself: " + se.Message,

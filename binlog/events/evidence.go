@@ -2,7 +2,6 @@ package events
 
 import (
 	"fmt"
-	"strings"
 
 	"rowfall/binlog"
 )
@@ -146,13 +145,11 @@ func (p *Parser) checkForward(file []byte, offset uint64) error {
 		return nil
 	}
 	to := binlog.Position{File: string(file), Offset: offset}
-	if baseName(p.file) != baseName(to.File) || p.ReadPosition().CompareFile(to) <= 0 {
+	if binlog.BaseName(p.file) != binlog.BaseName(to.File) ||
+		p.ReadPosition().CompareFile(to) <= 0 {
 		return nil
 	}
 	return &binlog.HistoryError{Held: p.history.last, Reason: fmt.Sprintf(
 		"the binlog goes back from %s to %s; it was reset while the stream was open",
 		p.ReadPosition(), to)}
 }
-
-// baseName returns the name of a binlog file without its number, up to and with the last dot.
-func baseName(file string) string { return file[:strings.LastIndexByte(file, '.')+1] }

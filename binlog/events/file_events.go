@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/binary"
 	"strings"
 
 	"rowfall/binlog"
@@ -35,10 +36,14 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 
 // heartbeat handles HEARTBEAT_LOG_EVENT and its version 2: the offset up to which the server has
 // read. The server sends it when it has no events to send, and when it has skipped transactions
-// that the replica's GTID set includes.
+// that the replica's GTID set includes. An offset from 4 GiB on, which the header cannot hold, is
+// in the body: version 2 has a field for it, and MariaDB puts its 8 bytes before the file's name.
 func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 	file, end, is64Bit := body, uint64(h.end), false
-	if h.typ == heartbeatLogEventV2 {
+	switch {
+	case p.mariaDB && h.end == 0 && len(body) > 8:
+		end, file, is64Bit = binary.LittleEndian.Uint64(body), body[8:], true
+	case h.typ == heartbeatLogEventV2:
 		file = nil
 		c := cursor{b: body}
 		for len(c.b) > 0 && !c.truncated {

@@ -45,6 +45,36 @@ func TestOffsetBeyond32Bits(t *testing.T) {
 	}
 }
 
+// An offset that 32 bits cannot hold is elsewhere in a heartbeat.
+func TestHeartbeatBeyond32Bits(t *testing.T) {
+	const offset = 5<<32 + 1000
+	long := binary.LittleEndian.AppendUint64(nil, offset)
+	encoded := binary.LittleEndian.AppendUint64([]byte{2, 9, 0xfe}, offset)
+	for _, test := range []struct {
+		isMariaDB bool
+		typ       eventType
+		body      []byte
+	}{
+		{true, heartbeatLogEvent, append(long, "binlog.000007"...)},
+		{false, heartbeatLogEventV2, append(append([]byte{1, 13}, "binlog.000007"...), encoded...)},
+	} {
+		p := NewParser(Options{GTIDs: true, MariaDB: test.isMariaDB, Tables: newOneTable()})
+		p.Start(binlog.Position{})
+		m := &eventBuilder{checksum: true}
+		m.head(4)
+		// The end in the header of the heartbeat is 0.
+		m.offset = 1<<32 - uint64(HeaderSize+len(test.body)+checksumSize)
+		m.add(test.typ, 0, test.body)
+		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
+			t.Fatal(err)
+		}
+		if p.position.File != "binlog.000007" || p.position.Offset != offset {
+			t.Errorf("type %v: we are at %s:%d, not at %d", test.typ, p.position.File,
+				p.position.Offset, uint64(offset))
+		}
+	}
+}
+
 // A server that is given a GTID set begins to read at the start of a file. That offset together
 // with the whole set was once a position, from which MariaDB sent transactions of the set again.
 func TestGTIDSetHasNoFileYet(t *testing.T) {

@@ -21,6 +21,9 @@ type Config struct {
 	// ReadPassword returns the password for one connection; nil means Password. A password that is
 	// kept in a file may change while connections exist.
 	ReadPassword func() (string, error)
+	// Attributes are attributes of connections in addition to program_name=rowfall. Servers show
+	// them in performance_schema.session_connect_attrs.
+	Attributes map[string]string
 	// TLS with the Mode "" is tlsfiles.Preferred. In this mode a Unix socket is not encrypted.
 	TLS tlsfiles.Client
 	// Timeout bounds connecting and authenticating at one address; 0 means 10 seconds.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"time"
@@ -126,7 +127,9 @@ func negotiate(c Config, t *tls.Config, greeted **greetedConn) client.Option {
 		// by default.
 		gc.UnsetCapability(gomysql.CLIENT_DEPRECATE_EOF)
 		gc.UnsetCapability(gomysql.CLIENT_QUERY_ATTRIBUTES)
-		gc.SetAttributes(map[string]string{"program_name": "rowfall"})
+		attributes := map[string]string{"program_name": "rowfall"}
+		maps.Copy(attributes, c.Attributes)
+		gc.SetAttributes(attributes)
 		switch {
 		case t == nil:
 		case (*greeted).ssl:

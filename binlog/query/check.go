@@ -83,74 +83,63 @@ func checkSettings(s mysql.Server) []Problem {
 	return p
 }
 
-// checkStatus runs the statement that reads the binlog's end. Its result also lists databases that
-// are not in the binlog.
+// statusStatement returns the statement that reads the end of a server's binlog.
+func statusStatement(s mysql.Server) string {
+	if s.Flavor == mysql.MySQL && s.AtLeast(8, 2, 0) {
+		return "SHOW BINARY LOG STATUS"
+	}
+	return "SHOW MASTER STATUS"
+}
+
+// checkStatus runs the statement that reads the binlog's end.
 func checkStatus(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	s := c.Server()
 	if !s.LogBin {
 		return nil, nil
 	}
-	sql := "SHOW MASTER STATUS"
-	if s.Flavor == mysql.MySQL && s.AtLeast(8, 2, 0) {
-		sql = "SHOW BINARY LOG STATUS"
-	}
-	r, err := c.Query(ctx, sql)
-	if mysql.IsCode(err, codeDenied) {
-		privilege := "REPLICATION CLIENT"
-		if s.Flavor == mysql.MariaDB && s.AtLeast(10, 5, 2) {
-			privilege = "BINLOG MONITOR"
-		}
-		return []Problem{{
-			"the user may not read the binlog's position",
-			"GRANT " + privilege + " ON *.* TO the user",
-		}}, nil
-	}
-	if err != nil || len(r.Rows) == 0 {
+	err := c.Exec(ctx, statusStatement(s))
+	if !mysql.IsCode(err, codeDenied) {
 		return nil, err
 	}
-	var p []Problem
-	if v := r.Text(0, "Binlog_Do_DB"); v != "" {
-		p = append(p, Problem{
-			"binlog_do_db keeps all databases but " + v + " out of the binlog",
-			"remove it from the server's configuration",
-		})
+	privilege := "REPLICATION CLIENT"
+	if s.Flavor == mysql.MariaDB && s.AtLeast(10, 5, 2) {
+		privilege = "BINLOG MONITOR"
 	}
-	if v := r.Text(0, "Binlog_Ignore_DB"); v != "" {
-		p = append(p, Problem{
-			"binlog_ignore_db keeps the databases " + v + " out of the binlog",
-			"remove it from the server's configuration",
-		})
-	}
-	return p, nil
+	user, err := account(ctx, c)
+	return []Problem{{
+		"the user may not read the binlog's position", "GRANT " + privilege + " ON *.* TO " + user,
+	}}, err
 }
 
 // checkDump checks the privilege to follow the binlog. On MySQL it runs a statement that needs the
 // same privilege, which also takes roles into account. MariaDB has no such statement, so its grants
 // are read.
 func checkDump(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
-	missing := []Problem{{
-		"the user may not follow the binlog", "GRANT REPLICATION SLAVE ON *.* TO the user",
-	}}
-	s := c.Server()
-	if s.Flavor == mysql.MySQL {
+	allowed := false
+	if s := c.Server(); s.Flavor == mysql.MySQL {
 		sql := "SHOW SLAVE HOSTS"
 		if s.AtLeast(8, 0, 22) {
 			sql = "SHOW REPLICAS"
 		}
 		err := c.Exec(ctx, sql)
-		if mysql.IsCode(err, codeDenied) {
-			return missing, nil
+		if err != nil && !mysql.IsCode(err, codeDenied) {
+			return nil, err
 		}
-		return nil, err
+		allowed = err == nil
+	} else {
+		grants, err := readGrants(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		allowed = slices.ContainsFunc(grants, mayFollow)
 	}
-	grants, err := readGrants(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if slices.ContainsFunc(grants, mayFollow) {
+	if allowed {
 		return nil, nil
 	}
-	return missing, nil
+	user, err := account(ctx, c)
+	return []Problem{{
+		"the user may not follow the binlog", "GRANT REPLICATION SLAVE ON *.* TO " + user,
+	}}, err
 }
 
 // mayFollow reports whether a grant allows following the binlog.
@@ -159,17 +148,13 @@ func mayFollow(g grant) bool {
 }
 
 // checkReplica detects a replica whose own binlog lacks what it replicates. Without the privilege
-// to read the replica's status, nothing is reported.
+// to read the replica's status, nothing is reported (see unknownReplica).
 func checkReplica(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	s := c.Server()
 	if s.LogReplicaUpdates || !s.LogBin {
 		return nil, nil
 	}
-	sql := "SHOW SLAVE STATUS"
-	if s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 22) {
-		sql = "SHOW REPLICA STATUS"
-	}
-	r, err := c.Query(ctx, sql)
+	r, err := c.Query(ctx, replicaStatusStatement(s))
 	if mysql.IsCode(err, codeDenied) {
 		return nil, nil
 	}
@@ -181,4 +166,12 @@ func checkReplica(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 		"start the server with --log-replica-updates (--log-slave-updates on MariaDB), " +
 			"or follow its source",
 	}}, nil
+}
+
+// replicaStatusStatement returns the statement that describes what a server replicates.
+func replicaStatusStatement(s mysql.Server) string {
+	if s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 22) {
+		return "SHOW REPLICA STATUS"
+	}
+	return "SHOW SLAVE STATUS"
 }

@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -34,7 +35,8 @@ func testCheck(t *testing.T, s server) {
 		status = "BINLOG MONITOR"
 	}
 	check(
-		s.dialAs(t, "poor", "p"), "GRANT "+status, "GRANT REPLICATION SLAVE",
+		s.dialAs(t, "poor", "p"), "GRANT "+status+" ON *.* TO `poor`@`%`",
+		"GRANT REPLICATION SLAVE ON *.* TO `poor`@`%`",
 		"all of shop.unseen: GRANT SELECT ON `shop`.`unseen` TO `poor`@`%`",
 	)
 	exec(t, root, "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'")
@@ -74,10 +76,62 @@ func testCheck(t *testing.T, s server) {
 	if err != nil || res.Rows != 5 {
 		t.Errorf("reading with few grants: %+v, %v", res, err)
 	}
+	checkWarnings(t, s, poor)
 	exec(t, root, "SET GLOBAL binlog_format=MIXED", "SET GLOBAL binlog_row_image=MINIMAL")
 	check(s.dial(t), "binlog_format is MIXED", "binlog_row_image is MINIMAL")
 	if s.kind == servers.MySQL {
 		exec(t, root, "SET GLOBAL binlog_row_value_options=PARTIAL_JSON")
 		check(s.dial(t), "binlog_format is MIXED", "binlog_row_image is MINIMAL", "PARTIAL_JSON")
 	}
+}
+
+// checkWarnings changes settings that Warnings reports. The user has the privileges of the README
+// and no others.
+func checkWarnings(t *testing.T, s server, user *mysql.Conn) {
+	root := s.dial(t)
+	const seconds = 24 * 3600
+	for _, test := range []struct {
+		set  string
+		want []string
+	}{
+		{fmt.Sprint("sync_binlog = 1, GLOBAL binlog_expire_logs_seconds = ", seconds), nil},
+		{"binlog_expire_logs_seconds = 0", nil},
+		{"sync_binlog = 1000", []string{"sync_binlog is 1000", "SET GLOBAL sync_binlog = 1"}},
+		{"sync_binlog = 0", []string{"sync_binlog is 0"}},
+		{
+			fmt.Sprint("sync_binlog = 1, GLOBAL binlog_expire_logs_seconds = ", seconds-1),
+			[]string{
+				"binlog_expire_logs_seconds is 86399", "purges its binlog after 23h59m59s",
+				"SET GLOBAL binlog_expire_logs_seconds = 604800",
+			},
+		},
+	} {
+		exec(t, root, "SET GLOBAL "+test.set)
+		warnings, err := query.Warnings(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprint(warnings)
+		for _, want := range test.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: the warnings are %s, want %q", test.set, text, want)
+			}
+		}
+		if len(warnings) != min(1, len(test.want)) {
+			t.Errorf("%s: the warnings are %s", test.set, text)
+		}
+	}
+	if s.kind != servers.MariaDB {
+		return
+	}
+	// Has the server replicated, although its binlog does not have what it replicates?
+	exec(t, root, "SET GLOBAL binlog_expire_logs_seconds = 0",
+		"SET GLOBAL gtid_slave_pos = '5-6-7'")
+	warnings, err := query.Warnings(t.Context(), user)
+	if text := fmt.Sprint(warnings); err != nil || len(warnings) != 1 ||
+		!strings.Contains(text, "log_slave_updates is OFF") ||
+		!strings.Contains(text, "GRANT REPLICA MONITOR ON *.* TO `poor`@`%`") {
+		t.Errorf("the warnings are %s (%v)", text, err)
+	}
+	exec(t, root, "SET GLOBAL gtid_slave_pos = ''")
 }

@@ -12,7 +12,8 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// End returns the end of the server's binlog (file and offset) and the GTIDs executed so far. On
+// End returns the end of the server's binlog (file and offset) and, on a server with GTIDs
+// (mysql.Server.GTIDMode), the GTIDs executed so far. On
 // MySQL the GTIDs may lag behind file and offset, because a transaction is written before it is
 // executed.
 func End(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
@@ -22,6 +23,9 @@ func End(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 	p, gtids, err := endOfLog(ctx, c)
 	if err != nil {
 		return binlog.Position{}, err
+	}
+	if !c.Server().GTIDMode {
+		return p, nil // the set lacks the transactions without a GTID
 	}
 	if p.GTID, err = binlog.ParseGTIDSet(gtids); err != nil {
 		return binlog.Position{}, fmt.Errorf("read end of binlog: %w", err)
@@ -117,10 +121,7 @@ func Now(ctx context.Context, c *mysql.Conn) (int64, error) {
 
 // endOfLog returns file and offset, and MySQL's Executed_Gtid_Set as text.
 func endOfLog(ctx context.Context, c *mysql.Conn) (p binlog.Position, gtids string, err error) {
-	sql := "SHOW MASTER STATUS"
-	if s := c.Server(); s.Flavor == mysql.MySQL && s.AtLeast(8, 2, 0) {
-		sql = "SHOW BINARY LOG STATUS"
-	}
+	sql := statusStatement(c.Server())
 	r, err := c.Query(ctx, sql)
 	if err != nil {
 		return p, "", fmt.Errorf("read end of binlog: %w", err)

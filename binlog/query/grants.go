@@ -154,17 +154,10 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 	if err != nil {
 		return nil, fmt.Errorf("check grants: %w", err)
 	}
-	r, err := c.Query(ctx, "SELECT CURRENT_USER()")
+	user, err := account(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("check grants: %w", err)
 	}
-	account := string(r.Rows[0][0])
-	at := strings.LastIndexByte(account, '@')
-	if at < 0 {
-		at = len(account)
-		account += "@%"
-	}
-	user := sqltext.QuoteName(account[:at]) + "@" + sqltext.QuoteName(account[at+1:])
 	var problems []Problem
 	fold := c.Server().LowerCaseNames != 0
 	for _, pattern := range patterns {
@@ -192,6 +185,19 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 		})
 	}
 	return problems, nil
+}
+
+// account returns the account of the connection, as GRANT names it.
+func account(ctx context.Context, c *mysql.Conn) (string, error) {
+	name, err := queryValue(ctx, c, "SELECT CURRENT_USER()")
+	if err != nil {
+		return "", fmt.Errorf("read the account: %w", err)
+	}
+	host := "%"
+	if at := strings.LastIndexByte(name, '@'); at >= 0 {
+		name, host = name[:at], name[at+1:]
+	}
+	return sqltext.QuoteName(name) + "@" + sqltext.QuoteName(host), nil
 }
 
 // readGrants reads SHOW GRANTS, with the grants of the active roles.

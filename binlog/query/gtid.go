@@ -2,7 +2,9 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"rowfall/binlog"
@@ -43,7 +45,9 @@ func missingFromMySQL(
 const executedOrOwned = "CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), " +
 	"NULLIF(@@GLOBAL.gtid_executed, ''))"
 
-// missingFromMariaDB subtracts what the server has logged and what it has replicated. In a domain
+// missingFromMariaDB subtracts what the server has logged and what it has replicated. With
+// gtid_strict_mode=OFF the last sequence of a domain need not be the highest: a replica may commit
+// 0-2-15 and then replicate 0-1-7. So the last sequence of each server counts, too. In a domain
 // that is absent from both, only the server's own transactions count as missing. The server
 // itself decides about the others when the dump starts.
 func missingFromMariaDB(
@@ -59,10 +63,36 @@ func missingFromMariaDB(
 	}
 	missing := set.Subtract(&logged)
 	missing = missing.Subtract(&replicated)
+	if !missing.IsZero() {
+		// A list of the last GTIDs of each domain and server.
+		state, err := queryValue(ctx, c, "SELECT @@GLOBAL.gtid_binlog_state")
+		if err != nil {
+			return binlog.GTIDSet{}, err
+		}
+		if missing, err = withoutState(missing, state); err != nil {
+			return binlog.GTIDSet{}, err
+		}
+	}
 	id := c.Server().ServerID
 	return missing.Filter(func(g binlog.GTID) bool {
 		l, r := logged.LastOf(g.Domain), replicated.LastOf(g.Domain)
 		return g.Server == id || !l.IsZero() || !r.IsZero()
+	}), nil
+}
+
+// withoutState removes the GTIDs from a MariaDB's set that its gtid_binlog_state includes.
+func withoutState(set binlog.GTIDSet, state string) (binlog.GTIDSet, error) {
+	type stream struct{ domain, server uint32 }
+	last := make(map[stream]uint64)
+	for text := range strings.SplitSeq(state, ",") {
+		g, err := binlog.ParseGTID(strings.TrimSpace(text))
+		if err != nil {
+			return set, fmt.Errorf("read gtid_binlog_state: %w", err)
+		}
+		last[stream{g.Domain, g.Server}] = g.Sequence
+	}
+	return set.Filter(func(g binlog.GTID) bool {
+		return last[stream{g.Domain, g.Server}] < g.Sequence
 	}), nil
 }
 

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
@@ -29,15 +30,36 @@ func IsPurged(
 			return false, err
 		}
 	}
-	if at.File == "" || !isSameServer {
+	hasFile := at.File != "" && isSameServer
+	if !hasFile && !at.GTID.IsMariaDB() {
 		return false, nil
 	}
 	files, err := BinlogFiles(ctx, c)
 	if err != nil || len(files) == 0 {
 		return false, err
 	}
-	oldest := binlog.Position{File: files[0], Offset: at.Offset}
-	return at.CompareFile(oldest) < 0, nil
+	if hasFile {
+		return isBefore(at, files), nil
+	}
+	// Another server's files are compared by the GTIDs before the oldest of them.
+	oldest, found, err := GTIDsAt(ctx, c, binlog.Position{File: files[0], Offset: firstEvent})
+	return found && !at.GTID.Contains(oldest), err
+}
+
+// firstEvent is the offset of the first event of a binlog file.
+const firstEvent = 4
+
+// isBefore reports whether the file of a position was removed from the list of a server's files.
+// After log_bin was changed, all files have another base name.
+func isBefore(at binlog.Position, files []string) bool {
+	ofBase := slices.IndexFunc(files, func(file string) bool {
+		return binlog.BaseName(file) == binlog.BaseName(at.File)
+	})
+	if ofBase < 0 {
+		return true
+	}
+	oldest := binlog.Position{File: files[ofBase], Offset: at.Offset}
+	return at.CompareFile(oldest) < 0
 }
 
 // BinlogFiles returns the names of the server's binlog files, oldest first.

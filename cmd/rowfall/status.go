@@ -119,7 +119,8 @@ func statusText(s *pipelines.NodeStatus) string {
 }
 
 // writeTables writes the tables in quarantine, the tables being rebuilt, the jobs, the tables that
-// are not mapped, those whose cascades are ignored, and the warnings about the mapping.
+// are not mapped, those whose cascades are ignored, and the warnings about the mapping and the
+// server.
 func writeTables(line func(format string, args ...any), p *pipelines.PipelineStatus) {
 	for _, f := range p.Quarantined {
 		at := ""
@@ -146,7 +147,11 @@ func writeTables(line func(format string, args ...any), p *pipelines.PipelineSta
 		line("  cascades: %s: foreign-key cascades are ignored", table)
 	}
 	for _, w := range p.Warnings {
-		line("  warning: %s: %s", w.Table, w.Warning)
+		text := w.Warning
+		if w.Table != "" {
+			text = w.Table + ": " + text
+		}
+		line("  warning: %s", text)
 	}
 }
 

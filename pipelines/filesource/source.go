@@ -89,6 +89,9 @@ func (f *Source) CheckOrigin(string) error { return nil }
 // CheckSettings implements source.Server. The stream rejects what it cannot read.
 func (f *Source) CheckSettings(context.Context) ([]query.Problem, error) { return nil, nil }
 
+// Warnings implements source.Server.
+func (f *Source) Warnings(context.Context) ([]query.Problem, error) { return nil, nil }
+
 // MissingGTIDs implements source.Server. Every start is a position in the files.
 func (f *Source) MissingGTIDs(
 	context.Context, *binlog.GTIDSet,

@@ -35,7 +35,13 @@ func TestServerID(t *testing.T) {
 	if first, second := serverID(c), serverID(c); first != second {
 		t.Errorf("id %d, then %d", first, second)
 	}
+	if replayID(c) == serverID(c) {
+		t.Error("a replay has the id of the stream")
+	}
 	if c.Source.ServerID = 7; serverID(c) != 7 {
 		t.Error("server_id of the file is ignored")
+	}
+	if replayID(c) == 7 {
+		t.Error("with server_id in the file, a replay has the id of the stream")
 	}
 }

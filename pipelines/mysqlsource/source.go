@@ -54,6 +54,8 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to MySQL: %w", err)
 	}
+	// Every other connection of the run must reach the same server.
+	c.MySQL.Addresses = []string{conn.Addr()}
 	if err := checkReadFrom(c.File, conn); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -103,9 +105,20 @@ func (m *Source) CheckOrigin(origin string) error {
 		old, m.conn.Addr(), current, old, old)
 }
 
-// CheckSettings checks the server's variables and the user's privileges.
+// CheckSettings checks the server's variables, the user's privileges, and that the binlog has the
+// changes of all mapped tables.
 func (m *Source) CheckSettings(ctx context.Context) ([]query.Problem, error) {
-	return query.Check(ctx, m.conn, wantedPatterns(m.mapping)...)
+	problems, err := query.Check(ctx, m.conn, wantedPatterns(m.mapping)...)
+	if err != nil {
+		return nil, err
+	}
+	unlogged, err := m.checkFilter(ctx)
+	return append(problems, unlogged...), err
+}
+
+// Warnings returns the warnings about the server's settings.
+func (m *Source) Warnings(ctx context.Context) ([]query.Problem, error) {
+	return query.Warnings(ctx, m.conn)
 }
 
 // MissingGTIDs compares the set with the server's executed transactions.
@@ -205,6 +218,9 @@ func EndedByReset(err error) bool {
 
 // MarkFinal makes a StopError of an error of the source that no retry can correct.
 func MarkFinal(err error) error {
+	if errors.As(err, new(*dump.GTIDModeError)) {
+		return err
+	}
 	if errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*binlog.HistoryError)) {
 		return &source.StopError{Err: err}
 	}

@@ -41,6 +41,8 @@ type Server interface {
 	CheckOrigin(origin string) error
 	// CheckSettings returns what must change before the server can be followed.
 	CheckSettings(ctx context.Context) ([]query.Problem, error)
+	// Warnings returns settings that can cost data or time later.
+	Warnings(ctx context.Context) ([]query.Problem, error)
 	// MissingGTIDs returns the transactions of a set that the server does not have. It may wait
 	// for them for a moment.
 	MissingGTIDs(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error)
