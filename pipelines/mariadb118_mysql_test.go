@@ -199,3 +199,30 @@ func testUnfollowedTables(t *testing.T, d *database) {
 	}
 	mustBeEqual(t, m.rows("p"), want)
 }
+
+// testAlterPhases logs each ALTER TABLE when it starts and when it ends. Once, both were applied,
+// and an ALTER TABLE that had failed, too. With on_alter: stop, the pipeline would end then.
+func testAlterPhases(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 1)",
+		"SET binlog_alter_two_phase = ON")
+	m, c := newMemory(), d.config(`.*": {}`, `.*": {on_alter: stop}`)
+	r := start(t, c, m, "")
+	m.waitAt(t, d.end())
+	for _, sql := range []string{
+		"ALTER TABLE t ADD COLUMN w INT", "ALTER TABLE t MODIFY w BIGINT FIRST",
+		"ALTER TABLE t RENAME COLUMN v TO w2, RENAME COLUMN w TO v", "ALTER TABLE t DROP COLUMN w2",
+	} {
+		d.exec(sql, "INSERT INTO t (id) SELECT MAX(id) + 1 FROM t", "UPDATE t SET v = 7 LIMIT 1")
+		r.mustEqual(d, &c, m, sql)
+	}
+	d.exec("UPDATE t SET v = 7")
+	if err := d.conn.Exec(t.Context(),
+		"ALTER TABLE t ADD UNIQUE (v), ADD x INT NOT NULL DEFAULT 3"); err == nil {
+		t.Error("the ALTER TABLE has not failed")
+	}
+	d.exec("INSERT INTO t (id) VALUES (100)", "DELETE FROM t WHERE id = 1")
+	r.mustEqual(d, &c, m, "a failed ALTER TABLE")
+	if p := m.progress(t); p.Quarantined != "" {
+		t.Errorf("the tables in quarantine are %s", p.Quarantined)
+	}
+}

@@ -87,6 +87,7 @@ func TestPipeline(t *testing.T) {
 		runParts(t, servers.MariaDB118, []part{
 			{"NewTypes", testNewTypes},
 			{"Domains", testDomains},
+			{"AlterPhases", testAlterPhases},
 			{"GeneratedColumns", testGeneratedColumns},
 			{"UnfollowedTables", testUnfollowedTables},
 			{"Statements", testMariaStatements},
