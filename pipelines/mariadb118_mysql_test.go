@@ -86,6 +86,13 @@ func testNewTypes(t *testing.T, d *database) {
 		"DELETE FROM n WHERE id LIKE '%2'", "UPDATE n SET ip4 = '10.0.0.1', bin = 'B'")
 	r = start(t, c, m, "")
 	r.mustEqual(d, &c, m, "a vector was added")
+	// A session that has chosen collations logs its choice before its character set.
+	d.exec("SET character_set_collations = 'utf8mb4=utf8mb4_bin'",
+		"SET character_set_client = latin1",
+		"CREATE TABLE `n\xfc` (id INT PRIMARY KEY, v VARCHAR(9) CHARACTER SET utf8mb4)",
+		"INSERT INTO `n\xfc` VALUES (1, 'a'), (2, 'b')", "UPDATE `n\xfc` SET v = 'c' LIMIT 1")
+	r.waitAt(m, d.end())
+	mustBeEqual(t, m.rows("nü"), map[string]string{"1": "c", "2": "b"})
 }
 
 // testDomains changes a table from two domains of GTIDs, restarts between the changes, and commits

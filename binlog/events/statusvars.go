@@ -25,7 +25,8 @@ const (
 	varRequirePrimaryKey  = 19
 	varTableEncryption    = 20
 
-	// MariaDB's own, from enum Query_log_event_flags in its sql/log_event.h.
+	// MariaDB's own, Q_HRNOW to Q_CHARACTER_SET_COLLATIONS in its sql/log_event.h. The last one is
+	// written before varCharset.
 	varMariaMicroseconds  = 128
 	varMariaXID           = 129
 	varMariaGTIDFlags     = 130

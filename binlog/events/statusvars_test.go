@@ -14,6 +14,7 @@ func TestParseStatusVars(t *testing.T) {
 		[]byte{varSQLMode, 4, 0, 0, 0, 0, 0, 0, 0},
 		[]byte{varCatalog, 3}, []byte("std"),
 		[]byte{varAutoIncrement, 1, 0, 1, 0},
+		[]byte{varMariaCharsetChoice, 2, 33, 0, 0, 9, 45, 0, 1, 9},
 		[]byte{varCharset, 45, 0, 46, 0, 255, 0},
 		[]byte{varTimeZone, 6}, []byte("SYSTEM"),
 		[]byte{varTimeNames, 1, 0},
@@ -30,7 +31,6 @@ func TestParseStatusVars(t *testing.T) {
 		[]byte{varMariaMicroseconds, 1, 2, 3},
 		[]byte{varMariaXID, 1, 2, 3, 4, 5, 6, 7, 8},
 		[]byte{varMariaGTIDFlags, alterCommitted, 1, 2, 3, 4, 5, 6, 7, 8},
-		[]byte{varMariaCharsetChoice, 2, 33, 0, 0, 9, 45, 0, 1, 9},
 		[]byte{varExplicitTimestamps, 1},
 	)
 	want := statusVars{clientCollation: 45, session: binlog.Session{
