@@ -31,22 +31,27 @@ type span struct{ start, end uint32 }
 var nullSpan = span{start: math.MaxUint32, end: math.MaxUint32}
 
 // DecodeImage points r at the row image at the start of image; present is the
-// event's columns-present bitmap. It returns the image's length in bytes. A column that
-// is not present is an error: both servers log every column, virtual generated columns
-// included.
+// event's columns-present bitmap. It returns the image's length in bytes. A column that is not
+// present is an error, unless it is a generated column whose values are not read: such a column
+// is then NULL. With binlog_row_image=FULL, MySQL logs every column, virtual generated columns
+// included. MariaDB 11.8.9 leaves generated columns out of the images of most statements.
 func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	n := len(l.columns)
 	if uint64(len(image)) >= math.MaxUint32 {
 		return 0, fmt.Errorf("decode row of %s: the image of %d bytes is too long",
 			l.table.FullName(), len(image))
 	}
-	if err := l.checkPresent(present); err != nil {
+	isWhole, err := l.checkPresent(present)
+	if err != nil {
 		return 0, err
 	}
 	if cap(r.spans) < n {
 		r.spans = make([]span, n)
 	}
 	r.layout, r.image, r.cells, r.spans = l, image, nil, r.spans[:n]
+	if !isWhole {
+		return r.decodeIncomplete(present)
+	}
 	pos := (n + 7) / 8
 	if pos > len(image) {
 		return 0, l.endsEarly(0)
@@ -66,10 +71,7 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 			size = int(littleEndian(image[pos : pos+p]))
 			pos += p
 			if size > c.size {
-				return 0, fmt.Errorf(
-					"decode row of %s: column %s has %d bytes, at most %d fit its type: %s",
-					l.table.FullName(), l.table.Columns[i].Name, size, c.size, remedySchema,
-				)
+				return 0, l.tooLong(i, size)
 			}
 		}
 		if size > len(image)-pos {
@@ -82,28 +84,94 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	return pos, nil
 }
 
-// checkPresent validates a columns-present bitmap. Bits after the last column have no
-// meaning; MySQL sets them.
-func (l *Layout) checkPresent(present []byte) error {
+// decodeIncomplete is DecodeImage for an image that lacks columns.
+func (r *Row) decodeIncomplete(present []byte) (int, error) {
+	l, image, spans := r.layout, r.image, r.spans
+	count := 0
+	for i := range l.columns {
+		count += int(present[i>>3] >> (i & 7) & 1)
+	}
+	pos := (count + 7) / 8
+	if pos > len(image) {
+		return 0, l.endsEarly(0)
+	}
+	nulls, next := image[:pos], 0 // next is the index of the next column that is present
+	for i := range l.columns {
+		if present[i>>3]>>(i&7)&1 == 0 {
+			spans[i] = nullSpan
+			continue
+		}
+		isNull := nulls[next>>3]>>(next&7)&1 != 0
+		next++
+		if isNull {
+			spans[i] = nullSpan
+			continue
+		}
+		c := &l.columns[i]
+		size := c.size
+		if p := int(c.prefix); p > 0 {
+			if p > len(image)-pos {
+				return 0, l.endsEarly(i)
+			}
+			size = int(littleEndian(image[pos : pos+p]))
+			pos += p
+			if size > c.size {
+				return 0, l.tooLong(i, size)
+			}
+		}
+		if size > len(image)-pos {
+			return 0, l.endsEarly(i)
+		}
+		spans[i] = span{uint32(pos), uint32(pos + size)}
+		pos += size
+	}
+	r.size = pos
+	return pos, nil
+}
+
+// checkPresent validates a columns-present bitmap, and reports whether every column is present.
+// Bits after the last column have no meaning; MySQL sets them.
+func (l *Layout) checkPresent(present []byte) (isWhole bool, err error) {
 	n := len(l.columns)
 	if len(present) != (n+7)/8 {
-		return fmt.Errorf("decode row of %s: the event has a bitmap of %d bytes for %d columns",
+		return false, fmt.Errorf(
+			"decode row of %s: the event has a bitmap of %d bytes for %d columns",
 			l.table.FullName(), len(present), n)
 	}
+	isWhole = true
 	for i, b := range present {
 		if left := n - 8*i; left < 8 {
 			b |= 0xff << left
 		}
-		if missing := bits.TrailingZeros8(^b); missing < 8 {
-			return fmt.Errorf(
-				"decode row of %s: column %s is not in the row image: "+
-					"set binlog_row_image=FULL on the server, "+
-					"and in sessions that set it otherwise",
-				l.table.FullName(), l.table.Columns[8*i+missing].Name,
-			)
+		for missing := ^b; missing != 0; missing &= missing - 1 {
+			column := 8*i + bits.TrailingZeros8(missing)
+			if !l.table.Columns[column].Unread {
+				return false, l.isMissing(column)
+			}
+			isWhole = false
 		}
 	}
-	return nil
+	return isWhole, nil
+}
+
+// isMissing returns the error of column i, which an image does not hold.
+func (l *Layout) isMissing(i int) error {
+	name := l.table.Columns[i].Name
+	if l.table.Columns[i].Generated {
+		return fmt.Errorf("decode row of %s: the generated column %s is not in the row image: "+
+			"some versions of MariaDB, such as 11.8.9, do not log generated columns; "+
+			"exclude the column (columns: {exclude: [%s]}), or replace it by an expression "+
+			"below columns.add",
+			l.table.FullName(), name, name)
+	}
+	return fmt.Errorf("decode row of %s: column %s is not in the row image: "+
+		"set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
+		l.table.FullName(), name)
+}
+
+func (l *Layout) tooLong(i, size int) error {
+	return fmt.Errorf("decode row of %s: column %s has %d bytes, at most %d fit its type: %s",
+		l.table.FullName(), l.table.Columns[i].Name, size, l.columns[i].size, remedySchema)
 }
 
 func (l *Layout) endsEarly(i int) error {

@@ -484,6 +484,59 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// Some versions of MariaDB do not log generated columns. The image of such a row can be read if
+// nothing reads the values of these columns.
+func TestUnloggedGeneratedColumns(t *testing.T) {
+	table := shop()
+	for _, name := range []string{"first", "last"} {
+		table.Columns = append(table.Columns, binlog.Column{
+			Name: name, Type: binlog.TypeInt, Generated: true, Unread: true, Nullable: true,
+		})
+	}
+	table.Columns[0], table.Columns[2] = table.Columns[2], table.Columns[0]
+	show := func(images string) string {
+		l, err := binlog.NewImageLayout(table, []byte{3, 15, 3, 3}, []byte{80, 0}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rows binlog.Rows
+		rows.Reset(l, binlog.Update, []byte{6}, []byte{6}, []byte(images))
+		var text []byte
+		for rows.Next() {
+			for _, r := range []*binlog.Row{rows.Change().Before, rows.Change().After} {
+				for i := range 4 {
+					if r.IsNull(i) {
+						text = append(text, "NULL "...)
+						continue
+					}
+					if text, err = r.AppendText(text, i); err != nil {
+						t.Fatal(err)
+					}
+					text = append(text, ' ')
+				}
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return err.Error()
+		}
+		return string(text)
+	}
+	const images = "\xfc\x01a\x01\x00\x00\x00" + "\xfd\x02\x00\x00\x00"
+	if got := show(images); got != "NULL a 1 NULL NULL NULL 2 NULL " {
+		t.Errorf("the images are %q", got)
+	}
+	for cut := range len(images) - 1 {
+		if got := show(images[:cut+1]); cut != 6 && !strings.Contains(got, "ends before column") {
+			t.Errorf("the first %d bytes are %q", cut+1, got)
+		}
+	}
+	table.Columns[3].Unread = false
+	if got := show(images); !strings.Contains(got, "the generated column last is not in the row") ||
+		!strings.Contains(got, "columns: {exclude: [last]}") {
+		t.Errorf("with a column that is read: %s", got)
+	}
+}
+
 func TestRaw(t *testing.T) {
 	l, err := binlog.NewImageLayout(shop(), []byte{3, 15}, []byte{80, 0}, false)
 	if err != nil {

@@ -31,6 +31,9 @@ type Column struct {
 	// Unreadable is the reason why the column's values cannot be read, although the server has the
 	// column: its type is not supported, or the server does not show its labels. Empty otherwise.
 	Unreadable string
+	// Unread is set for a generated column whose values nothing reads: the mapping excludes the
+	// column, and the column is not a part of the row's key. A row image may lack such a column.
+	Unread bool `json:"-"`
 }
 
 // Table is a table's schema at a position. It is immutable once built. Its JSON form
@@ -132,6 +135,7 @@ func (t *Table) Equal(o *Table) bool {
 	sameColumn := func(a, b Column) bool {
 		labels := slices.Equal(a.Values, b.Values)
 		a.Values, b.Values = nil, nil
+		a.Unread, b.Unread = false, false
 		return labels && reflect.DeepEqual(a, b)
 	}
 	return t.Database == o.Database && t.Name == o.Name &&

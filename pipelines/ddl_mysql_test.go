@@ -73,7 +73,7 @@ func (m *memory) value(ctx context.Context, key string) (v sink.RemoteValue, err
 // compares them with what the mapping makes of the rows in MySQL.
 func (r *running) mustEqual(d *database, c *file.Config, m *memory, what string) {
 	r.t.Helper()
-	m.waitAt(r.t, d.end())
+	r.waitAt(m, d.end())
 	waitFor(r.t, "no job is left after "+what, func() bool {
 		if r.over() {
 			r.t.Fatalf("%s: the run has ended: %v", what, r.err)

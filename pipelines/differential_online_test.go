@@ -100,8 +100,10 @@ func (g *generator) partitions() {
 
 // unlogged adds a statement that is not in the binlog. Rows show it.
 func (g *generator) unlogged(t *randomTable) {
-	if t.name == entriesTable {
-		return // the stream lacks entries of rows that cannot be decoded
+	// The stream of entriesTable lacks entries of rows that cannot be decoded. pin adds no rows to
+	// the tables x1 to x3, so that no row may show the statement.
+	if t.name == entriesTable || strings.HasPrefix(t.name, "x") {
+		return
 	}
 	g.ddl(t, "SET sql_log_bin = 0")
 	switch last := len(t.columns) - 1; g.IntN(3) {

@@ -25,7 +25,11 @@ import (
 // With ROWFALL_LONG, the seeds are random, and ROWFALL_SECONDS says how long scripts are made for
 // each server. ROWFALL_SEED makes one script only; ROWFALL_SHRINK limits the seconds of shrinking.
 func TestDifferential(t *testing.T) {
-	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
+	kinds := []servers.Kind{servers.MySQL, servers.MariaDB}
+	if os.Getenv("ROWFALL_LONG") != "" {
+		kinds = append(kinds, servers.MariaDB118)
+	}
+	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})

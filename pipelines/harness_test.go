@@ -83,11 +83,23 @@ func newDatabase(t *testing.T, db *servers.Database) *database {
 	return d
 }
 
+// privileges are those that the README names.
+const privileges = "SELECT, REPLICATION SLAVE, REPLICATION CLIENT"
+
 // createUser creates the user of config, with the privileges that the README names and no others.
 func (d *database) createUser() {
 	d.exec("SET sql_log_bin = 0", "CREATE USER IF NOT EXISTS rowfall@'%'",
-		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO rowfall@'%'",
-		"SET sql_log_bin = 1")
+		"GRANT "+privileges+" ON *.* TO rowfall@'%'", "SET sql_log_bin = 1")
+}
+
+// The tests of pipelines run with exactly the privileges that the README names.
+func TestPrivilegesOfReadme(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	must(t, err)
+	if n := strings.Count(string(text), "GRANT "); n != 1 ||
+		!strings.Contains(string(text), "GRANT "+privileges+" ON *.* TO rowfall;") {
+		t.Errorf("README.md has %d GRANTs, want one with %s", n, privileges)
+	}
 }
 
 func (d *database) dial() *mysql.Conn {

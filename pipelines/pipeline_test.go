@@ -82,6 +82,17 @@ func TestPipeline(t *testing.T) {
 				part{"CascadeSettings", testCascadeSettings}),
 		)
 	})
+	t.Run("MariaDB118", func(t *testing.T) {
+		t.Parallel()
+		runParts(t, servers.MariaDB118, []part{
+			{"NewTypes", testNewTypes},
+			{"Domains", testDomains},
+			{"AlterPhases", testAlterPhases},
+			{"GeneratedColumns", testGeneratedColumns},
+			{"UnfollowedTables", testUnfollowedTables},
+			{"Statements", testMariaStatements},
+		})
+	})
 	t.Run("MySQL", func(t *testing.T) {
 		t.Parallel()
 		runParts(t, servers.MySQL, append(

@@ -112,6 +112,8 @@ func testMariaStatements(t *testing.T, d *database) {
 	c := d.config()
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	r := start(t, c, m, "")
+	// CREATE OR REPLACE TABLE hides the table for a moment. A pipeline that starts then finds none.
+	m.waitAt(t, d.end())
 	for _, sql := range []string{
 		"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t",
 		"ALTER IGNORE TABLE t ADD UNIQUE (v)",

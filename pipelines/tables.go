@@ -131,9 +131,22 @@ func (s *tableSet) compileWith(
 ) (*transform.Plan, error) {
 	plan, err := transform.CompileAltered(s.mapping, t, h)
 	if err == nil && plan != nil {
+		markUnread(t, plan)
 		err = t.CheckReadable(plan.IsExcluded)
 	}
 	return plan, err
+}
+
+// markUnread sets Column.Unread of the columns of a table. A table that jobs read already has the
+// same values and is not written.
+func markUnread(t *binlog.Table, plan *transform.Plan) {
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		unread := c.Generated && plan.IsExcluded(i) && !slices.Contains(plan.Key(), i)
+		if c.Unread != unread {
+			c.Unread = unread
+		}
+	}
 }
 
 // add maps a table. It returns nil if the table is not mapped. A table without a usable key that

@@ -65,7 +65,7 @@ func (f *harness) proofWritten(
 ) (from binlog.Position, want []string, got []seen, evidence []binlog.Evidence) {
 	f.t.Helper()
 	from = f.end()
-	if f.setup.kind == servers.MariaDB {
+	if f.setup.kind.IsMariaDB() {
 		from.GTID = f.gtids()
 	}
 	want = f.write(rand.New(rand.NewPCG(3, 4)), n, 1000)
@@ -203,7 +203,7 @@ func TestReset(t *testing.T) {
 				servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
 			f := newHarness(t, su, db)
 			reset := "RESET BINARY LOGS AND GTIDS"
-			if su.kind == servers.MariaDB {
+			if su.kind.IsMariaDB() {
 				reset = "RESET MASTER"
 			}
 			f.exec(reset)

@@ -13,7 +13,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/charset"
-	"rowfall/internal/servers"
 )
 
 // compareReference decodes the rows that were inserted into shop.types with go-mysql, from the
@@ -30,7 +29,7 @@ func (f *harness) compareReference(table *binlog.Table, from binlog.Position,
 	p.SetTimestampStringLocation(time.UTC)
 	p.SetIgnoreJSONDecodeError(true)
 	p.SetFlavor("mysql")
-	if f.setup.kind == servers.MariaDB {
+	if f.setup.kind.IsMariaDB() {
 		p.SetFlavor("mariadb")
 	}
 	rows, faults := 0, 0

@@ -322,5 +322,11 @@ func typesOf(s mysql.Server) []typed {
 	if s.AtLeast(10, 10, 0) {
 		columns = append(columns, typed{"INET4", oneOf("'0.0.0.0'", "'255.254.1.0'")})
 	}
+	if s.AtLeast(11, 7, 0) {
+		columns = append(columns, typed{
+			"VECTOR(3)",
+			oneOf("VEC_FromText('[1.5,-2,3e10]')", "VEC_FromText('[0,0.1,1e-20]')"),
+		}, typed{"TIMESTAMP(6) NULL", oneOf("'2106-02-07 06:28:15.999999'")})
+	}
 	return columns
 }

@@ -61,6 +61,10 @@ func TestTypes(t *testing.T) {
 			"mariadb", servers.MariaDB, false,
 			[]string{"--binlog-format=ROW", "--binlog-row-metadata=FULL"},
 		},
+		{
+			"mariadb-11.8", servers.MariaDB118, false,
+			[]string{"--binlog-format=ROW", "--binlog-row-metadata=FULL"},
+		},
 	} {
 		t.Run(su.name, func(t *testing.T) {
 			db := servertest.Database(t, su.kind,
@@ -69,6 +73,9 @@ func TestTypes(t *testing.T) {
 			f.exec("SET sql_mode = '', time_zone = '+00:00'")
 			rows := 300
 			table := f.createTypes(typesOf(f.conn.Server()))
+			if su.kind == servers.MariaDB118 {
+				markGeneratedUnread(table)
+			}
 			from := f.end()
 			s := f.open(from)
 			f.fillTypes(rows, typesOf(f.conn.Server()))
@@ -87,6 +94,9 @@ func TestTypes(t *testing.T) {
 			for id := range rows {
 				for i := range table.Columns {
 					c := &table.Columns[i]
+					if c.Unread {
+						continue
+					}
 					faulty := before[id].texts[i] != inserted[id].texts[i] ||
 						before[id].jsons[i] != inserted[id].jsons[i]
 					if c.Name != "version" && c.Name != "next" {
@@ -108,7 +118,7 @@ func TestTypes(t *testing.T) {
 							read[id].texts[i], read[id].jsons[i],
 						)
 					}
-					if !samePrint(c, after[id].texts[i], plain[id][i]) {
+					if !samePrint(c, after[id].texts[i], plain[id][i], su.kind.IsMariaDB()) {
 						faulty = true
 						t.Errorf("row %d, %s %s: the stream has %.200q, the server prints %.200q",
 							id, c.Name, c.SQLType, after[id].texts[i], plain[id][i])
@@ -122,6 +132,14 @@ func TestTypes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// markGeneratedUnread marks the generated columns as columns whose values are not read, because
+// MariaDB 11.8.9 does not log them in UPDATEs.
+func markGeneratedUnread(table *binlog.Table) {
+	for i := range table.Columns {
+		table.Columns[i].Unread = table.Columns[i].Generated
 	}
 }
 
@@ -239,6 +257,8 @@ func (f *harness) printTypes(table *binlog.Table) [][]mysql.Cell {
 			list = append(list, "CAST("+c.Name+" AS UNSIGNED)")
 		case c.Type == binlog.TypeFloat:
 			list = append(list, c.Name+" + 0e0")
+		case c.Type == binlog.TypeVector && f.setup.kind.IsMariaDB():
+			list = append(list, "VEC_ToText("+c.Name+")")
 		default:
 			list = append(list, c.Name)
 		}
@@ -257,11 +277,11 @@ func (f *harness) printTypes(table *binlog.Table) [][]mysql.Cell {
 }
 
 // samePrint compares a text of ours with a server's.
-func samePrint(c *binlog.Column, text string, cell mysql.Cell) bool {
+func samePrint(c *binlog.Column, text string, cell mysql.Cell, isMariaDB bool) bool {
 	switch {
 	case cell == nil || text == "NULL":
 		return cell == nil && text == "NULL"
-	case c.Type == binlog.TypeVector:
+	case c.Type == binlog.TypeVector && !isMariaDB:
 		return true // the server prints its bytes; the tests of package binlog compare them
 	case c.Type == binlog.TypeFloat:
 		ours, err := strconv.ParseFloat(text[1:], 32)

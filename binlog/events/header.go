@@ -109,6 +109,7 @@ const (
 	writeRowsCompressedEvent    eventType = 169
 	updateRowsCompressedEvent   eventType = 170
 	deleteRowsCompressedEvent   eventType = 171
+	partialRowDataEvent         eventType = 172
 )
 
 var eventTypeNames = map[eventType]string{
@@ -165,6 +166,7 @@ var eventTypeNames = map[eventType]string{
 	writeRowsCompressedEvent:    "WRITE_ROWS_COMPRESSED",
 	updateRowsCompressedEvent:   "UPDATE_ROWS_COMPRESSED",
 	deleteRowsCompressedEvent:   "DELETE_ROWS_COMPRESSED",
+	partialRowDataEvent:         "PARTIAL_ROW_DATA",
 }
 
 // String returns the name of the type without _EVENT, as in the servers' documentation.

@@ -377,7 +377,7 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 		// They set variables for the QUERY_EVENT that follows, which is checked itself.
 		return nil, nil
 	}
-	if h.flags&flagIgnorable != 0 {
+	if h.flags&flagIgnorable != 0 && h.typ != partialRowDataEvent {
 		return nil, nil
 	}
 	if p.isLeavingOut() {
@@ -391,6 +391,9 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 		beginLoadQueryEvent, executeLoadQueryEvent:
 		return nil, reject("a LOAD DATA was logged as a statement%s: %w",
 			p.transaction.skipsOnlyTables(), errStatementFormat)
+	case partialRowDataEvent:
+		return nil, reject("a large event with rows was logged in parts, as MariaDB 12.3 does, " +
+			"which is not supported yet: raise binlog_row_event_fragment_threshold on the server")
 	}
 	return nil, reject("this event is not known to Rowfall (type %d); please report it",
 		uint8(h.typ))

@@ -258,6 +258,12 @@ func TestErrors(t *testing.T) {
 	if err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {}); err != nil {
 		t.Error(err)
 	}
+	// A part of an event with rows must not be ignored.
+	m.add(partialRowDataEvent, flagIgnorable, make([]byte, 17))
+	err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {})
+	if err == nil || !strings.Contains(err.Error(), "binlog_row_event_fragment_threshold") {
+		t.Errorf("a part of an event with rows: %v", err)
+	}
 }
 
 // A server counts table ids up through all values. The id that marks statements without rows is
@@ -306,6 +312,8 @@ func TestStatementText(t *testing.T) {
 		{45, "TRUNCATE `mü`", "TRUNCATE `mü`"},
 		{400, "TRUNCATE `mü`", "TRUNCATE `mü`"},
 		{2304, "TRUNCATE `mü`", "TRUNCATE `mü`"},
+		{579, "TRUNCATE `mü`", "TRUNCATE `mü`"},
+		{611, "TRUNCATE `mü`", "TRUNCATE `mü`"},
 		{63, "TRUNCATE `mü`", "TRUNCATE `mü`"},
 		{14, "TRUNCATE t", "TRUNCATE t"},
 		{14, "TRUNCATE `\xec`", "TRUNCATE `м`"},

@@ -29,6 +29,9 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	case classXA:
 		return p.xa(h, q)
 	case classDefinition, classAnalyze:
+		if q.hasNoEffect {
+			return p.commit(h), nil
+		}
 		return p.statement(h, q), nil
 	case classRows:
 		return p.rowStatement(q)
@@ -51,6 +54,9 @@ type queryEventBody struct {
 	// rest scans what follows the statement's first keyword.
 	rest    sqltext.Scanner
 	session binlog.Session
+	// hasNoEffect is set for MariaDB's ALTER TABLE that has started or was rolled back. A committed
+	// one is logged again.
+	hasNoEffect bool
 }
 
 // parseQuery reads a QUERY_EVENT and classifies its statement.
@@ -80,7 +86,7 @@ func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error)
 	switch q.class {
 	case classDefinition, classAnalyze, classOther:
 		vars := parseStatusVars(statusVars)
-		q.session = vars.session
+		q.session, q.hasNoEffect = vars.session, vars.hasNoEffect
 		collation := vars.clientCollation
 		if isGenerated(q.text) {
 			collation = 0

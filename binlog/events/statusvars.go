@@ -24,6 +24,21 @@ const (
 	varUTF8MB4Collation   = 18
 	varRequirePrimaryKey  = 19
 	varTableEncryption    = 20
+
+	// MariaDB's own, Q_HRNOW to Q_CHARACTER_SET_COLLATIONS in its sql/log_event.h. The last one is
+	// written before varCharset.
+	varMariaMicroseconds  = 128
+	varMariaXID           = 129
+	varMariaGTIDFlags     = 130
+	varMariaCharsetChoice = 131
+)
+
+// Bits of varMariaGTIDFlags: with binlog_alter_two_phase=ON, an ALTER TABLE is logged when it
+// starts, and again when it is committed or rolled back.
+const (
+	alterStarted    = 2
+	alterCommitted  = 4
+	alterRolledBack = 8
 )
 
 // statusVars are the status variables of a QUERY_EVENT that this package uses.
@@ -32,6 +47,8 @@ type statusVars struct {
 	// clientCollation is the id of the collation of character_set_client, in which the text is
 	// logged; 0 if it is absent.
 	clientCollation uint64
+	// hasNoEffect is set for an ALTER TABLE that has started or was rolled back.
+	hasNoEffect bool
 }
 
 // parseStatusVars reads the variables in the order in which servers write them, by their codes. It
@@ -69,6 +86,18 @@ func parseStatusVars(vars []byte) (v statusVars) {
 			v.session.KnowsExplicitTimestamps = !c.truncated
 		case varRequirePrimaryKey, varTableEncryption:
 			c.bytes(1)
+		case varMariaMicroseconds:
+			c.bytes(3)
+		case varMariaXID:
+			c.bytes(8)
+		case varMariaGTIDFlags:
+			flags := c.byte()
+			v.hasNoEffect = flags&(alterStarted|alterRolledBack) != 0
+			if flags&(alterCommitted|alterRolledBack) != 0 {
+				c.bytes(8) // the sequence number of the ALTER's start
+			}
+		case varMariaCharsetChoice:
+			c.bytes(4 * uint64(c.byte()))
 		default:
 			return v
 		}

@@ -14,6 +14,7 @@ func TestParseStatusVars(t *testing.T) {
 		[]byte{varSQLMode, 4, 0, 0, 0, 0, 0, 0, 0},
 		[]byte{varCatalog, 3}, []byte("std"),
 		[]byte{varAutoIncrement, 1, 0, 1, 0},
+		[]byte{varMariaCharsetChoice, 2, 33, 0, 0, 9, 45, 0, 1, 9},
 		[]byte{varCharset, 45, 0, 46, 0, 255, 0},
 		[]byte{varTimeZone, 6}, []byte("SYSTEM"),
 		[]byte{varTimeNames, 1, 0},
@@ -27,6 +28,9 @@ func TestParseStatusVars(t *testing.T) {
 		[]byte{varUTF8MB4Collation, 255, 0},
 		[]byte{varRequirePrimaryKey, 1},
 		[]byte{varTableEncryption, 1},
+		[]byte{varMariaMicroseconds, 1, 2, 3},
+		[]byte{varMariaXID, 1, 2, 3, 4, 5, 6, 7, 8},
+		[]byte{varMariaGTIDFlags, alterCommitted, 1, 2, 3, 4, 5, 6, 7, 8},
 		[]byte{varExplicitTimestamps, 1},
 	)
 	want := statusVars{clientCollation: 45, session: binlog.Session{
@@ -41,5 +45,18 @@ func TestParseStatusVars(t *testing.T) {
 	}
 	if got := parseStatusVars(append([]byte{250}, all...)); got != (statusVars{}) {
 		t.Errorf("behind an unknown variable: %+v", got)
+	}
+}
+
+// An ALTER TABLE of MariaDB that has only started, or was rolled back, has no effect.
+func TestAlterPhases(t *testing.T) {
+	for flags, want := range map[byte]bool{
+		alterStarted: true, alterCommitted: false, alterRolledBack: true, alterStarted | 16: true,
+		alterCommitted | 16: false, 0: false,
+	} {
+		vars := append([]byte{varMariaGTIDFlags, flags}, make([]byte, 8)...)
+		if got := parseStatusVars(vars).hasNoEffect; got != want {
+			t.Errorf("with the flags %d: %v", flags, got)
+		}
 	}
 }

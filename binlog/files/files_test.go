@@ -590,3 +590,35 @@ func FuzzLog(f *testing.F) {
 		}
 	})
 }
+
+// A shell's binlog.0* also matches the indexes of GTIDs that MariaDB 11.4 and later write. Files of
+// an InnoDB-based binary log are rejected by name.
+func TestOpenIgnoresIndexes(t *testing.T) {
+	names := []string{"mariadb.000002", "mariadb.000003"}
+	dir, paths := t.TempDir(), make([]string, 0, 4)
+	for _, name := range names {
+		content, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, text := range map[string][]byte{name: content, name + ".idx": []byte("index")} {
+			path = filepath.Join(dir, path)
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			paths = append(paths, path)
+		}
+	}
+	l, err := Open(paths)
+	if err != nil || len(l.files) != len(names) {
+		t.Errorf("%+v, %v", l, err)
+	}
+	pages := filepath.Join(dir, "binlog-000001.ibb")
+	if err := os.WriteFile(pages, []byte("\xfe\xfe\x0d\x01"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(append(paths, pages)); err == nil ||
+		!strings.Contains(err.Error(), "InnoDB-based binary log") {
+		t.Errorf("error is %v", err)
+	}
+}

@@ -29,6 +29,12 @@ var (
 var errEncrypted = errors.New("the file is encrypted; decrypt it, or let a server that has the " +
 	"key send it: mysqlbinlog --raw --read-from-remote-server")
 
+// errInnoDB is returned for a file of the binlog that MariaDB 12.3 writes with
+// binlog_storage_engine=innodb. Its events lie in pages.
+var errInnoDB = errors.New("it is a file of MariaDB's InnoDB-based binary log " +
+	"(binlog_storage_engine=innodb), which is not supported yet; give files of a server that " +
+	"writes an ordinary binlog")
+
 // logFile is one file of a Log.
 type logFile struct {
 	path string
@@ -51,23 +57,39 @@ type Log struct {
 	skipChecksum bool
 }
 
-// Open opens the files at paths, in any order. It reads the beginning of each.
+// Open opens the files at paths, in any order. It reads the beginning of each. The indexes of GTIDs
+// that MariaDB 11.4 and later write beside their binlog files are ignored, because a shell's
+// binlog.0* matches them, too.
 func Open(paths []string) (*Log, error) {
-	all := make([]logFile, len(paths))
-	for i, path := range paths {
+	var all []logFile
+	for _, path := range paths {
+		if isGTIDIndex(path) {
+			continue
+		}
 		info, err := os.Stat(path)
-		if err == nil && !info.Mode().IsRegular() {
+		switch {
+		case err != nil:
+		case !info.Mode().IsRegular():
 			err = errors.New("it is not a file")
+		case filepath.Ext(path) == ".ibb":
+			err = errInnoDB
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open binlog file %s: %w", path, err)
 		}
-		all[i] = logFile{
+		all = append(all, logFile{
 			path: path, name: filepath.Base(path), size: uint64(info.Size()),
 			open: func() (io.ReadCloser, error) { return os.Open(path) },
-		}
+		})
 	}
 	return newLog(all)
+}
+
+// isGTIDIndex reports whether a path is that of an index of GTIDs, such as binlog.000001.idx.
+func isGTIDIndex(path string) bool {
+	name, found := strings.CutSuffix(filepath.Base(path), ".idx")
+	_, _, hasNumber := cutNumber(name)
+	return found && hasNumber
 }
 
 func newLog(all []logFile) (*Log, error) {

@@ -85,3 +85,36 @@ func TestParseVersion(t *testing.T) {
 		}
 	}
 }
+
+// The variables of a server become fields. A variable that the server does not have is absent.
+func TestParseServer(t *testing.T) {
+	variables := map[string]string{
+		"version": "12.3.1-MariaDB-log", "server_id": "7", "lower_case_table_names": "0",
+		"log_bin": "ON", "binlog_storage_engine": "InnoDB",
+	}
+	parse := func() Server {
+		t.Helper()
+		r := &Result{}
+		for name, value := range variables {
+			r.Rows = append(r.Rows, []Cell{Cell(name), Cell(value)})
+		}
+		s, err := parseServer(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if s := parse(); s.Flavor != MariaDB || !s.AtLeast(12, 3, 1) || s.ServerID != 7 || !s.LogBin ||
+		s.BinlogEngine != "innodb" {
+		t.Errorf("server is %+v", s)
+	}
+	for _, value := range []string{"", "absent"} {
+		variables["binlog_storage_engine"] = value
+		if value == "absent" {
+			delete(variables, "binlog_storage_engine")
+		}
+		if s := parse(); s.BinlogEngine != "" {
+			t.Errorf("with the value %q, the engine is %q", value, s.BinlogEngine)
+		}
+	}
+}

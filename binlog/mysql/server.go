@@ -43,6 +43,9 @@ type Server struct {
 	GTIDMode bool
 	// LogBin is set if the server writes a binlog (@@log_bin).
 	LogBin bool
+	// BinlogEngine is @@binlog_storage_engine in lower case: "innodb" where MariaDB 12.3 or later
+	// writes its binlog into InnoDB's pages; empty for a binlog in ordinary files.
+	BinlogEngine string
 	// RowFormat, RowImage and RowMetadata are @@binlog_format ("ROW"),
 	// @@binlog_row_image ("FULL") and @@binlog_row_metadata ("MINIMAL",
 	// "NO_LOG"), in capitals; empty where the server has no such variable.
@@ -76,7 +79,7 @@ const serverQuery = `SHOW GLOBAL VARIABLES WHERE Variable_name IN (` +
 	`'version','version_comment','server_id','server_uuid','gtid_mode','log_bin',` +
 	`'binlog_format','binlog_row_image','binlog_row_metadata','binlog_row_value_options',` +
 	`'log_replica_updates','log_slave_updates','binlog_checksum','lower_case_table_names',` +
-	`'server_uid','hostname','port','datadir')`
+	`'binlog_storage_engine','server_uid','hostname','port','datadir')`
 
 // parseServer reads the result of serverQuery.
 func parseServer(r *Result) (Server, error) {
@@ -87,13 +90,14 @@ func parseServer(r *Result) (Server, error) {
 		}
 	}
 	s := Server{
-		Flavor:      MySQL,
-		Version:     v["version"],
-		UUID:        strings.ToLower(v["server_uuid"]),
-		LogBin:      on(v["log_bin"]),
-		RowFormat:   strings.ToUpper(v["binlog_format"]),
-		RowImage:    strings.ToUpper(v["binlog_row_image"]),
-		RowMetadata: strings.ToUpper(v["binlog_row_metadata"]),
+		Flavor:       MySQL,
+		Version:      v["version"],
+		UUID:         strings.ToLower(v["server_uuid"]),
+		LogBin:       on(v["log_bin"]),
+		RowFormat:    strings.ToUpper(v["binlog_format"]),
+		RowImage:     strings.ToUpper(v["binlog_row_image"]),
+		RowMetadata:  strings.ToUpper(v["binlog_row_metadata"]),
+		BinlogEngine: strings.ToLower(v["binlog_storage_engine"]),
 		PartialJSON: strings.Contains(
 			strings.ToUpper(v["binlog_row_value_options"]), "PARTIAL_JSON"),
 		LogReplicaUpdates: on(v["log_replica_updates"]) || on(v["log_slave_updates"]),

@@ -52,6 +52,14 @@ func checkSettings(s mysql.Server) []Problem {
 			"log_bin is OFF, so there is nothing to follow", "start the server with --log-bin",
 		})
 	}
+	if s.LogBin && s.BinlogEngine != "" {
+		p = append(p, Problem{
+			"the server writes MariaDB's InnoDB-based binary log (binlog_storage_engine is " +
+				s.BinlogEngine + "), which is not supported yet",
+			"restart the server without binlog_storage_engine, so that it writes an ordinary " +
+				"binlog, or follow a replica that does so and has log_slave_updates",
+		})
+	}
 	if s.RowFormat != "" && s.RowFormat != "ROW" {
 		p = append(p, Problem{
 			"binlog_format is " + s.RowFormat + ", so changes are logged as SQL texts",

@@ -31,7 +31,7 @@ func testCheck(t *testing.T, s server) {
 	}
 	check(root)
 	status := "REPLICATION CLIENT"
-	if s.kind == servers.MariaDB {
+	if s.kind.IsMariaDB() {
 		status = "BINLOG MONITOR"
 	}
 	check(
@@ -53,7 +53,7 @@ func testCheck(t *testing.T, s server) {
 	exec(t, root, "CREATE ROLE reader", "GRANT SELECT ON shop.* TO reader",
 		"GRANT reader TO poor@'%'")
 	check(s.dialAs(t, "poor", "p"), "all of shop.*")
-	if s.kind == servers.MariaDB {
+	if s.kind.IsMariaDB() {
 		exec(t, root, "SET DEFAULT ROLE reader FOR poor@'%'")
 	} else {
 		exec(t, root, "SET DEFAULT ROLE reader TO poor@'%'")

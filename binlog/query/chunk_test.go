@@ -131,7 +131,7 @@ func testChunks(t *testing.T, s server) {
 		},
 		"desc": {"a int, b int", "a DESC, b", "(1,1),(1,2),(1,3),(2,1),(2,2),(3,9),(0,0)"},
 	}
-	if s.kind == servers.MariaDB {
+	if s.kind.IsMariaDB() {
 		cases["uuid"] = struct{ columns, key, values string }{
 			"a uuid, b inet6, c inet4",
 			"a, b, c",
@@ -459,7 +459,7 @@ func testBracket(t *testing.T, s server) {
 		plain := count(t, c)
 		at := binlog.Position{File: end.File, Offset: end.Offset}
 		in, gtids := logged(t, look, at)
-		if s.kind == servers.MariaDB {
+		if s.kind.IsMariaDB() {
 			gtids = string(rows(t, look,
 				fmt.Sprintf("SELECT BINLOG_GTID_POS('%s', %d)", at.File, at.Offset))[0][0])
 		}
@@ -482,7 +482,7 @@ func testBracket(t *testing.T, s server) {
 		if res.Rows < in || res.Rows > before {
 			t.Errorf("read %d rows with %d applied and %d before the fence", res.Rows, in, before)
 		}
-		if s.kind == servers.MariaDB && res.Rows != before {
+		if s.kind.IsMariaDB() && res.Rows != before {
 			t.Errorf("the snapshot has %d rows, the binlog up to its place %d", res.Rows, before)
 		}
 		scanned, fence := 0, binlog.Position{}

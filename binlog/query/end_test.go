@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"rowfall/binlog/query"
-	"rowfall/internal/servers"
 )
 
 func testEnd(t *testing.T, s server) {
@@ -22,7 +21,7 @@ func testEnd(t *testing.T, s server) {
 	if after.CompareFile(before) <= 0 {
 		t.Errorf("end went from %v to %v", before, after)
 	}
-	if want := s.gtid || s.kind == servers.MariaDB; want != !after.GTID.IsZero() ||
+	if want := s.gtid || s.kind.IsMariaDB(); want != !after.GTID.IsZero() ||
 		want && (!after.GTID.Contains(before.GTID) || before.GTID.Contains(after.GTID)) {
 		t.Errorf("GTIDs went from %q to %q", before.GTID, after.GTID)
 	}

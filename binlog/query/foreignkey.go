@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"rowfall/binlog/mysql"
@@ -141,9 +142,9 @@ func createdForeignKeys(
 // parseForeignKeys reads the foreign keys from the result of SHOW CREATE TABLE, which has a line
 // for each column, key and constraint. A constraint in an unknown form is an error.
 //
-// The text cannot be cut into words from its beginning: InnoDB prints the names in a foreign key,
-// and in MariaDB without doubling their backquotes. So a line is read from both ends: it begins
-// with CONSTRAINT, and the key's actions follow the last "`)".
+// The text cannot be cut into words from its beginning: MariaDB before 11.8 does not double the
+// backquotes in the names of a constraint and its columns. So a line is read from both ends: it
+// begins with CONSTRAINT, and the key's actions follow the last "`)".
 func parseForeignKeys(create string) ([]ForeignKey, error) {
 	var keys []ForeignKey
 	for line := range strings.Lines(create) {
@@ -169,9 +170,30 @@ func parseForeignKeys(create string) ([]ForeignKey, error) {
 			!key.parseActions(sqltext.Split(definition[end+len("`)"):])) {
 			return nil, unreadableConstraint(line)
 		}
+		key.unquote()
 		keys = append(keys, key)
 	}
 	return keys, nil
+}
+
+// unquote undoes the doubling of backquotes. Every server doubles them in the names of tables. In
+// the other names, a backquote that is not doubled shows a server that doubles none.
+func (k *ForeignKey) unquote() {
+	single := func(name string) string { return strings.ReplaceAll(name, "``", "`") }
+	k.ParentDatabase, k.ParentTable = single(k.ParentDatabase), single(k.ParentTable)
+	names := append([]string{k.Name}, append(slices.Clone(k.Columns), k.Referenced...)...)
+	for _, name := range names {
+		if strings.Contains(strings.ReplaceAll(name, "``", ""), "`") {
+			return
+		}
+	}
+	k.Name = single(k.Name)
+	for i := range k.Columns {
+		k.Columns[i] = single(k.Columns[i])
+	}
+	for i := range k.Referenced {
+		k.Referenced[i] = single(k.Referenced[i])
+	}
 }
 
 func unreadableConstraint(line string) error {

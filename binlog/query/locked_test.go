@@ -47,7 +47,7 @@ func testLocked(t *testing.T, s server) {
 	tables, err := query.Tables(t.Context(), c,
 		func(database, _ string) bool { return database == "locked" })
 	switch {
-	case s.kind == servers.MariaDB && !mysql.IsCode(err, mysql.CodeLockTimeout):
+	case s.kind.IsMariaDB() && !mysql.IsCode(err, mysql.CodeLockTimeout):
 		t.Errorf("%d of 2 tables are listed while one is locked, error %v", len(tables), err)
 	case s.kind == servers.MySQL && (err != nil || len(tables) != 2):
 		t.Errorf("%d of 2 tables are listed, error %v", len(tables), err)

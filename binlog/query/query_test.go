@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// setups are the three kinds of servers that Read handles differently.
+// setups are the three kinds of servers that Read handles differently, and a newer MariaDB.
 var setups = []struct {
 	name string
 	kind servers.Kind
@@ -34,6 +34,7 @@ var setups = []struct {
 		[]string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"},
 	},
 	{"mariadb", servers.MariaDB, false, nil},
+	{"mariadb-11.8", servers.MariaDB118, false, nil},
 }
 
 type server struct {

@@ -44,15 +44,8 @@ func CheckReplica(
 		return &UnfitReplicaError{replica.Addr(), fmt.Sprintf(format, args...)}
 	}
 	r, s := replica.Server(), source.Server()
-	switch {
-	case r.Flavor != s.Flavor:
-		return executed, unfit("it is a %s, and the source a %s; give the address of a replica of "+
-			"the source", r.Flavor, s.Flavor)
-	case !r.GTIDMode:
-		return executed, unfit("its gtid_mode is not ON; set it to ON")
-	case r.Flavor == mysql.MariaDB && (!r.LogBin || r.UUID != s.UUID && !r.LogReplicaUpdates):
-		return executed, unfit("it does not log the changes that it replicates; " +
-			"start it with log_bin and log_slave_updates")
+	if reason := unfitSettings(r, s); reason != "" {
+		return executed, unfit("%s", reason)
 	}
 	if r.Flavor == mysql.MariaDB {
 		executed, err = executedByMariaDB(ctx, replica)
@@ -85,6 +78,26 @@ func CheckReplica(
 	}
 	return executed, unfit("it has transactions that the source lacks, %s, so it is no replica "+
 		"of the source, or was changed itself; %s", extra.String(), remedy)
+}
+
+// unfitSettings returns the reason why rows must not be read from a server r with these variables
+// instead of from the source s, or "".
+func unfitSettings(r, s mysql.Server) string {
+	switch {
+	case r.Flavor != s.Flavor:
+		return fmt.Sprintf("it is a %s, and the source a %s; give the address of a replica of "+
+			"the source", r.Flavor, s.Flavor)
+	case !r.GTIDMode:
+		return "its gtid_mode is not ON; set it to ON"
+	case r.Flavor == mysql.MariaDB && (!r.LogBin || r.UUID != s.UUID && !r.LogReplicaUpdates):
+		return "it does not log the changes that it replicates; " +
+			"start it with log_bin and log_slave_updates"
+	case r.LogBin && r.BinlogEngine != "":
+		return "it writes MariaDB's InnoDB-based binary log (binlog_storage_engine), " +
+			"which is not supported yet; " +
+			"restart it without binlog_storage_engine, or give the address of another replica"
+	}
+	return ""
 }
 
 // checkBlank returns an error for a server without any transaction if the source has transactions.

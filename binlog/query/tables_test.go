@@ -10,7 +10,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
-	"rowfall/internal/servers"
 )
 
 func testTables(t *testing.T, s server) {
@@ -53,7 +52,7 @@ func testTables(t *testing.T, s server) {
 			c.Invisible, c.Generated, c.Charset, c.Values, c.Length, c.Decimals)
 	}
 	jsonType, jsonCharset := binlog.TypeJSON, ""
-	if s.kind == servers.MariaDB {
+	if s.kind.IsMariaDB() {
 		jsonType, jsonCharset = binlog.TypeText, "utf8mb4"
 	}
 	for name, want := range map[string]string{
@@ -102,7 +101,7 @@ func testTables(t *testing.T, s server) {
 
 // testFlavorTables reads tables that only one of the flavors has.
 func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
-	if s.kind == servers.MariaDB {
+	if s.kind.IsMariaDB() {
 		exec(t, c, "CREATE TABLE tables.m (u uuid PRIMARY KEY, i4 inet4, i6 inet6)",
 			"CREATE SEQUENCE tables.seq",
 			"CREATE TABLE tables.ver (a int PRIMARY KEY) WITH SYSTEM VERSIONING")
