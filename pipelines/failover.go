@@ -70,7 +70,7 @@ func (p *Pipeline) runServer(
 	ctx context.Context, src *mysqlsource.Source, state sink.State, stored progress,
 	failed *failedServers,
 ) error {
-	err := p.runLoop(ctx, p.newLoop(src), src, state, stored)
+	err := p.runOnce(ctx, src, state, stored)
 	if !isOfServer(ctx, err) {
 		if p.hasOtherServers() && errors.As(err, new(*binlog.HistoryError)) {
 			return errResetWhileFollowed(err)

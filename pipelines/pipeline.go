@@ -185,6 +185,15 @@ func (p *Pipeline) run(ctx context.Context) error {
 func (p *Pipeline) runSource(
 	ctx context.Context, src source.Source, state sink.State, stored progress,
 ) error {
+	err := p.runOnce(ctx, src, state, stored)
+	return p.rebuildAfter(ctx, src, &stored, err)
+}
+
+// runOnce runs a new loop until something fails. If that is an XA COMMIT whose rows are unknown,
+// they are searched for.
+func (p *Pipeline) runOnce(
+	ctx context.Context, src source.Source, state sink.State, stored progress,
+) error {
 	// The workers of jobs end with this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -192,9 +201,9 @@ func (p *Pipeline) runSource(
 	err := p.runLoop(ctx, l, src, state, stored)
 	unprepared := new(events.UnpreparedError)
 	if errors.As(err, &unprepared) && (l.initialUnit == nil || l.started) {
-		err = l.findPrepared(ctx, unprepared.XID)
+		return l.findPrepared(ctx, unprepared.XID)
 	}
-	return p.rebuildAfter(ctx, src, &stored, err)
+	return err
 }
 
 // runLoop runs a loop until something fails.
