@@ -34,10 +34,12 @@
 //
 // # Limits
 //
-// Rejected by name, because they are not read yet: MariaDB's COMPRESSED columns; MariaDB's
-// old temporal format with fractional seconds; row images without some of the columns.
-// A character set that neither MySQL 9.7 nor MariaDB 10.11 has is rejected, too, unless
+// Row images without some of the columns are rejected by name. So are a type that is not in the
+// table of column types, and a character set that neither MySQL 9.7 nor MariaDB 10.11 has, unless
 // the mapping excludes the column.
+//
+// A column in MariaDB's temporal format of version 5.3 has no fractional-second digits in a table
+// map: the schema must be of the time of the rows.
 //
 // Bytes of a key that represent no character have the text "?". Rows whose keys differ only
 // in such bytes have one text, and a SELECT by this text does not find them.
@@ -51,12 +53,15 @@
 //
 // # Files
 //
-// The package is longer than others, because a row, its layout and the text of each
-// type must agree in every detail. types.go is the table of column types: adding a
-// type is one row there. wiretype.go is the table of type bytes, layout.go compares
-// schema and table map, row.go is what callers see of a row, value.go and json.go
-// render single values. gtid.go, gtidset.go, position.go and evidence.go are independent:
-// they hold positions in a server's history and the proof that two histories are the
-// same. transactionid.go and skip.go name single transactions. pattern.go selects tables
-// by name. supplied.go turns what a table map with full metadata describes into a schema.
+// The package is longer than others, because a row, its layout and the text of each type must
+// agree in every detail. types.go is the table of column types: adding a type is one row
+// there, and typerow.go describes the row. A new form on the wire also needs its decoder here,
+// and a name that the server writes in another way than the statement needs a case in
+// binlog/ddl. docs/values.md has a line for each type. wiretype.go is the table of type bytes,
+// layout.go compares schema and table map, row.go is what callers see of a row, value.go and
+// json.go render single values, hires.go and compressed.go those of forms that only MariaDB
+// has. gtid.go, gtidset.go, position.go and evidence.go are independent: they hold positions
+// in a server's history and the proof that two histories are the same. transactionid.go and
+// skip.go name single transactions. pattern.go selects tables by name. supplied.go turns what
+// a table map with full metadata describes into a schema.
 package binlog

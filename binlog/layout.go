@@ -20,7 +20,9 @@ type Layout struct {
 // value becomes text.
 type columnLayout struct {
 	encoding encoding
-	json     jsonForm
+	// content is the encoding of the decompressed value of a COMPRESSED column.
+	content encoding
+	json    jsonForm
 	// prefix is the number of length bytes in front of a value; 0: every value has
 	// size bytes.
 	prefix uint8
@@ -38,33 +40,38 @@ type columnLayout struct {
 type encoding uint8
 
 const (
-	encodingText         encoding = iota // printed as it is
-	encodingInt                          // little endian, size bytes
-	encodingUint                         // the same, unsigned
-	encodingDecimal                      // packed decimal
-	encodingFloat                        // IEEE 754, 4 bytes
-	encodingDouble                       // IEEE 754, 8 bytes
-	encodingBit                          // big endian
-	encodingYear                         // years since 1900, 0 for 0000
-	encodingDate                         // packed into 3 bytes
-	encodingTime                         // TIME with fractions, big endian
-	encodingDatetime                     // DATETIME with fractions, big endian
-	encodingTimestamp                    // TIMESTAMP with fractions, big endian
-	encodingOldTime                      // decimal HHMMSS
-	encodingOldDatetime                  // decimal YYYYMMDDhhmmss
-	encodingOldTimestamp                 // seconds, little endian
-	encodingChar                         // text without its trailing spaces
-	encodingBinary                       // bytes without their trailing zeros
-	encodingBytes                        // bytes, printed as they are
-	encodingEnum                         // index of a label, from 1
-	encodingSet                          // a bit per label
-	encodingJSON                         // MySQL's binary JSON
-	encodingVector                       // little endian 4-byte floats
-	encodingUUID                         // MariaDB's, its parts reordered
-	encodingOldUUID                      // MariaDB's before 10.11.5, always reordered
-	encodingInet4                        // 4 bytes
-	encodingInet6                        // 16 bytes
-	encodingUnknown                      // text of a character set that is not known
+	encodingText           encoding = iota // printed as it is
+	encodingInt                            // little endian, size bytes
+	encodingUint                           // the same, unsigned
+	encodingDecimal                        // packed decimal
+	encodingFloat                          // IEEE 754, 4 bytes
+	encodingDouble                         // IEEE 754, 8 bytes
+	encodingBit                            // big endian
+	encodingYear                           // years since 1900, 0 for 0000
+	encodingShortYear                      // MariaDB's YEAR(2): years since 1900
+	encodingDate                           // packed into 3 bytes
+	encodingTime                           // TIME with fractions, big endian
+	encodingDatetime                       // DATETIME with fractions, big endian
+	encodingTimestamp                      // TIMESTAMP with fractions, big endian
+	encodingOldTime                        // decimal HHMMSS
+	encodingOldDatetime                    // decimal YYYYMMDDhhmmss
+	encodingOldTimestamp                   // seconds, little endian
+	encodingHiresTime                      // MariaDB's TIME of version 5.3; see hires.go
+	encodingHiresDatetime                  // its DATETIME
+	encodingHiresTimestamp                 // its TIMESTAMP
+	encodingChar                           // text without its trailing spaces
+	encodingBinary                         // bytes without their trailing zeros
+	encodingBytes                          // bytes, printed as they are
+	encodingEnum                           // index of a label, from 1
+	encodingSet                            // a bit per label
+	encodingJSON                           // MySQL's binary JSON
+	encodingVector                         // little endian 4-byte floats
+	encodingUUID                           // MariaDB's, its parts reordered
+	encodingOldUUID                        // MariaDB's before 10.11.5, always reordered
+	encodingInet4                          // 4 bytes
+	encodingInet6                          // 16 bytes
+	encodingCompressed                     // MariaDB's COMPRESSED; see compressed.go
+	encodingUnknown                        // of a character set or type that is not known
 
 	// The encodings below are a SELECT's.
 	encodingFloatText  // a double's text, to be rounded to a float
@@ -94,23 +101,17 @@ func NewImageLayout(t *Table, types, meta []byte, mariaDB bool) (*Layout, error)
 			return nil, fmt.Errorf("lay out %s.%s: %w", t.FullName(), c.Name, err)
 		}
 		meta = rest
-		column, ok := newColumnLayout(c, w)
-		switch {
-		case ok:
-		case w.isCompressed():
-			return nil, fmt.Errorf(
-				"lay out %s.%s: the column is COMPRESSED, which is not supported yet: "+
-					"ALTER the column or exclude the table from the mapping",
-				t.FullName(),
-				c.Name,
-			)
-		default:
+		column, ok := newColumnLayout(c, w, mariaDB)
+		if !ok {
 			return nil, fmt.Errorf(
 				"lay out %s.%s: the column is %s in the binlog but %s in the schema: %s",
 				t.FullName(), c.Name, w, describe(c), remedySchema,
 			)
 		}
 		column.setCharset(c, mariaDB)
+		if c.Unreadable != "" {
+			column.encoding = encodingUnknown
+		}
 		l.columns[i] = column
 	}
 	if len(meta) > 0 {
@@ -134,28 +135,17 @@ func hasRowPeriod(t *Table, types []byte) bool {
 // read; nil means that all are. The error is a *RefusedError.
 func (t *Table) CheckReadable(isExcluded func(column int) bool) error {
 	for i := range t.Columns {
-		c := &t.Columns[i]
-		var why string
-		switch {
-		case c.Unreadable != "":
-			why = c.Unreadable
-		case c.Type.row().charset == charsetColumn:
-			if !isKnownCharset(c.Charset) && (isExcluded == nil || !isExcluded(i)) {
-				why = unknownCharset(c) + ": convert the column to utf8mb4, exclude the column"
-			}
-		case c.Type.row().args == argsFraction:
-			if c.Decimals > 0 && strings.Contains(c.SQLType, "mariadb-5.3") {
-				why = "the old format of fractional seconds is not supported: " +
-					"ALTER TABLE ... FORCE with mysql56_temporal_format=ON"
-			}
+		if isExcluded != nil && isExcluded(i) {
+			continue
 		}
-		// An ENUM can have a label of that text.
-		if len(c.Values) == 0 && strings.Contains(c.SQLType, " COMPRESSED") {
-			why = "the column is COMPRESSED, which is not supported yet: ALTER the column"
+		c := &t.Columns[i]
+		why := c.Unreadable
+		if why == "" && c.Type.row().charset == charsetColumn && !isKnownCharset(c.Charset) {
+			why = unknownCharset(c) + ": convert the column to utf8mb4"
 		}
 		if why != "" {
 			return &RefusedError{Table: t.FullName(), Err: fmt.Errorf(
-				"column %s.%s cannot be read from the binlog: %s, "+
+				"column %s.%s cannot be read from the binlog: %s, exclude the column, "+
 					"or exclude the table from the mapping (ignore: true)", t.FullName(), c.Name,
 				why)}
 		}
@@ -173,16 +163,49 @@ func describe(c *Column) string {
 	return fmt.Sprintf("type %d of length %d, %d decimals", c.Type, c.Length, c.Decimals)
 }
 
-// newColumnLayout matches a column with the wire type that a table map gives for it;
-// ok is false where the two do not fit.
-func newColumnLayout(c *Column, w WireType) (l columnLayout, ok bool) {
+// newColumnLayout matches a column with the wire type that a table map gives for it; mariaDB is set
+// if a MariaDB wrote the table map. ok is false where the two do not fit.
+func newColumnLayout(c *Column, w WireType, mariaDB bool) (l columnLayout, ok bool) {
+	if c.Type == TypeInvalid {
+		return layoutToSkip(w)
+	}
 	row := c.Type.row()
 	for _, form := range row.wires {
 		if form.kind != w.kind {
 			continue
 		}
 		l = columnLayout{encoding: form.encoding, size: form.size, json: row.json}
-		return l, row.fit == nil || row.fit(c, w, &l)
+		ok = row.fit == nil || row.fit(c, w, &l)
+		return l, ok && (mariaDB || !l.encoding.isHires())
+	}
+	return l, false
+}
+
+// layoutToSkip returns the layout of a column whose type is not supported. Its values can be
+// skipped, but not read. ok is false if the wire type does not determine where a value ends.
+func layoutToSkip(w WireType) (l columnLayout, ok bool) {
+	row := &wireTypes[w.kind]
+	l = columnLayout{encoding: encodingUnknown, size: row.size}
+	switch {
+	case row.size > 0 && row.meta == metaFraction:
+		l.size += int(w.scale+1) / 2
+		return l, w.scale <= maxFraction
+	case row.size > 0:
+		return l, true
+	case row.meta == metaPrefix:
+		return l, l.setPrefix(w)
+	case row.meta == metaPrecision:
+		l.size = decimalSize(w.precision, w.scale)
+		return l, true
+	case row.meta == metaBits:
+		l.size = (w.length + 7) / 8
+		return l, true
+	case w.IsEnum() || w.IsSet():
+		l.size = w.length
+		return l, true
+	case row.meta == metaLength || row.meta == metaString:
+		l.setLengthPrefix(w)
+		return l, true
 	}
 	return l, false
 }
@@ -210,9 +233,11 @@ const maxFraction = 6
 
 func fitTemporal(c *Column, w WireType, l *columnLayout) bool {
 	if wireTypes[w.kind].meta != metaFraction {
-		// MariaDB's old format with fractions has the same type byte and no
-		// metadata, so the size of its values is unknown.
-		return c.Decimals == 0
+		if c.Decimals > 0 {
+			l.scale = uint8(c.Decimals)
+			l.encoding, l.size = hiresEncoding(l.encoding, c.Decimals)
+		}
+		return l.size > 0
 	}
 	l.scale = w.scale
 	l.size += int(w.scale+1) / 2
@@ -263,21 +288,32 @@ func (l *columnLayout) setLengthPrefix(w WireType) {
 	}
 }
 
+// setCompressed makes l the layout of a COMPRESSED column if the wire type is one's. It returns the
+// greatest length of a value without the byte that holds the method of compression.
+func (l *columnLayout) setCompressed(w WireType) int {
+	if !w.isCompressed() {
+		return w.length
+	}
+	l.encoding, l.content = encodingCompressed, l.encoding
+	return w.length - 1
+}
+
 func fitText(c *Column, w WireType, l *columnLayout) bool {
 	l.setLengthPrefix(w)
+	length := l.setCompressed(w)
 	if !isKnownCharset(c.Charset) {
-		return c.Length == 0 || w.length%c.Length == 0
+		return c.Length == 0 || length%c.Length == 0
 	}
-	return w.length == c.Length*charsetWidth(c.Charset)
+	return length == c.Length*charsetWidth(c.Charset)
 }
 
 func fitBytes(c *Column, w WireType, l *columnLayout) bool {
 	l.setLengthPrefix(w)
-	return w.length == c.Length
+	return l.setCompressed(w) == c.Length
 }
 
-// fitPrefix is for the types whose metadata is the size of the length prefix.
-func fitPrefix(_ *Column, w WireType, l *columnLayout) bool {
+// setPrefix sets the layout of a value whose metadata is the size of its length prefix.
+func (l *columnLayout) setPrefix(w WireType) bool {
 	if w.length < 1 || w.length > 4 {
 		return false
 	}
@@ -285,8 +321,20 @@ func fitPrefix(_ *Column, w WireType, l *columnLayout) bool {
 	return true
 }
 
+// fitPrefix is for the types whose metadata is the size of the length prefix.
+func fitPrefix(_ *Column, w WireType, l *columnLayout) bool { return l.setPrefix(w) }
+
 func fitBlob(c *Column, w WireType, l *columnLayout) bool {
-	return fitPrefix(c, w, l) && blobFits(c.SQLType, w.length)
+	l.setCompressed(w)
+	return l.setPrefix(w) && blobFits(c.SQLType, w.length)
+}
+
+// fitYear is for YEAR, of which MariaDB's YEAR(2) prints two digits.
+func fitYear(c *Column, _ WireType, l *columnLayout) bool {
+	if c.Length == 2 {
+		l.encoding = encodingShortYear
+	}
+	return true
 }
 
 func fitVector(c *Column, w WireType, l *columnLayout) bool {
@@ -326,7 +374,7 @@ func unknownCharset(c *Column) string { return "character set " + c.Charset + " 
 // setCharset sets how a text becomes UTF-8; mariaDB is set if a MariaDB wrote the text. A value of
 // a character set that is not known can be skipped, but not read.
 func (l *columnLayout) setCharset(c *Column, mariaDB bool) {
-	if l.encoding != encodingText && l.encoding != encodingChar || c.Charset == "" {
+	if c.Charset == "" || c.Type.row().charset != charsetColumn {
 		return
 	}
 	known := false
@@ -344,7 +392,10 @@ func NewTextLayout(t *Table) *Layout {
 		c := &t.Columns[i]
 		row := c.Type.row()
 		l.columns[i] = columnLayout{encoding: row.text, json: row.json}
-		if row.text == encodingNumberText && !zerofill(c) {
+		switch {
+		case c.Unreadable != "":
+			l.columns[i].encoding = encodingUnknown
+		case row.text == encodingNumberText && !zerofill(c):
 			l.columns[i].encoding = encodingText
 		}
 	}

@@ -222,6 +222,22 @@ func (r *Row) Raw(i int) []byte {
 	return r.image[s.start:s.end:s.end]
 }
 
+// TextBound returns a number of bytes that the text of column i does not exceed, without reading
+// the value. ok is false if that takes reading it.
+func (r *Row) TextBound(i int) (n int, ok bool) {
+	raw, k := r.Raw(i), &r.layout.columns[i]
+	switch k.encoding {
+	case encodingText, encodingBytes, encodingChar:
+		if k.decoder == nil {
+			return len(raw), true
+		}
+		return utf8.UTFMax * len(raw), true
+	case encodingBinary:
+		return k.size, true
+	}
+	return 0, false
+}
+
 // AppendText appends column i (from 0, below the number of columns) to dst as text; the
 // package comment defines the text. A NULL appends nothing. The error, if any, means
 // that the bytes are corrupt or that the column's type does not allow them.
@@ -261,9 +277,10 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 	case encodingBit:
 		return appendBit(dst, raw), nil
 	case encodingYear:
-		return appendPadded(dst, yearOf(raw), 4), nil
+		return appendPadded(dst, k.year(raw), 4), nil
 	case encodingDate, encodingTime, encodingDatetime, encodingTimestamp,
-		encodingOldTime, encodingOldDatetime, encodingOldTimestamp:
+		encodingOldTime, encodingOldDatetime, encodingOldTimestamp,
+		encodingHiresTime, encodingHiresDatetime, encodingHiresTimestamp:
 		return k.appendTemporal(dst, raw)
 	case encodingBinary:
 		dst = append(dst, raw...)
@@ -287,6 +304,10 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 // appendRare covers MariaDB's own types and the encodings of a SELECT.
 func (k *columnLayout) appendRare(dst, raw []byte, c *Column) ([]byte, error) {
 	switch k.encoding {
+	case encodingCompressed:
+		return k.appendCompressed(dst, raw, c, false)
+	case encodingShortYear:
+		return appendPadded(dst, k.year(raw), 2), nil
 	case encodingUUID, encodingOldUUID:
 		return appendStoredUUID(dst, padded(raw), k.encoding == encodingOldUUID), nil
 	case encodingInet4:
@@ -303,6 +324,9 @@ func (k *columnLayout) appendRare(dst, raw []byte, c *Column) ([]byte, error) {
 	case encodingNumberText:
 		return append(dst, trimZerofill(raw)...), nil
 	case encodingUnknown:
+		if c.Unreadable != "" {
+			return dst, errors.New(c.Unreadable + ", or exclude it")
+		}
 		return dst, errors.New(unknownCharset(c) +
 			": convert the column to utf8mb4, or exclude it")
 	}
@@ -324,12 +348,22 @@ func (k *columnLayout) appendTemporal(dst, raw []byte) ([]byte, error) {
 		return appendOldTime(dst, raw)
 	case encodingOldDatetime:
 		return appendOldDatetime(dst, raw)
+	case encodingHiresTime:
+		return appendHiresTime(dst, raw, k.scale)
+	case encodingHiresDatetime:
+		return appendHiresDatetime(dst, raw, k.scale)
+	case encodingHiresTimestamp:
+		return appendHiresTimestamp(dst, raw, k.scale)
 	}
 	return appendUnix(dst, littleEndian(raw), 0, 0)
 }
 
-func yearOf(raw []byte) uint64 {
-	if raw[0] == 0 {
+// year returns the year that a YEAR prints.
+func (k *columnLayout) year(raw []byte) uint64 {
+	switch {
+	case k.encoding == encodingShortYear:
+		return uint64(raw[0]) % 100
+	case raw[0] == 0:
 		return 0
 	}
 	return 1900 + uint64(raw[0])
@@ -393,12 +427,18 @@ func (r *Row) AppendJSON(dst []byte, i int) ([]byte, error) {
 }
 
 func (k *columnLayout) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
+	switch k.encoding {
+	case encodingCompressed:
+		return k.appendCompressed(dst, raw, c, true)
+	case encodingUnknown:
+		return k.appendText(dst, raw, c)
+	}
 	switch k.json {
 	case asNumber, asDocument:
 		return k.appendText(dst, raw, c)
 	case asYear: // "0000" is not a JSON number
-		if k.encoding == encodingYear {
-			return strconv.AppendUint(dst, yearOf(raw), 10), nil
+		if k.encoding == encodingYear || k.encoding == encodingShortYear {
+			return strconv.AppendUint(dst, k.year(raw), 10), nil
 		}
 		return append(dst, trimZerofill(raw)...), nil
 	case asArray:
@@ -519,8 +559,8 @@ func (r *Row) Uint64(i int) (v uint64, ok bool) {
 		return littleEndian(raw), true
 	case encodingBit:
 		return bigEndian(raw), true
-	case encodingYear:
-		return yearOf(raw), true
+	case encodingYear, encodingShortYear:
+		return k.year(raw), true
 	}
 	if !integral(r.layout.table.Columns[i].Type) || !r.layout.text {
 		return 0, false

@@ -212,9 +212,9 @@ func TestLayoutErrors(t *testing.T) {
 		},
 		{
 			"compressed",
-			binlog.Column{Type: binlog.TypeText, SQLType: "text"},
-			"\x8c", "\x02",
-			[]string{"COMPRESSED"},
+			binlog.Column{Type: binlog.TypeVarchar, Length: 10, SQLType: "varchar(10)"},
+			"\x8d", "\x0c\x00",
+			[]string{"COMPRESSED VARCHAR of 12 bytes", "varchar(10)"},
 		},
 		{
 			"system versioning",
@@ -254,21 +254,16 @@ func TestCheckReadable(t *testing.T) {
 		},
 		{binlog.Column{Type: binlog.TypeVarchar, Charset: "cp1251"}, ""},
 		{
-			binlog.Column{Type: binlog.TypeText, SQLType: "text /*M!100301 COMPRESSED*/"},
-			"COMPRESSED",
+			binlog.Column{SQLType: "xmltype", Unreadable: "type xmltype is not supported"},
+			"type xmltype is not supported, exclude the column",
 		},
-		{binlog.Column{
-			Type: binlog.TypeTimestamp, Decimals: 3,
-			SQLType: "timestamp(3) /* mariadb-5.3 */",
-		}, "old format"},
-		{binlog.Column{Type: binlog.TypeTimestamp, SQLType: "timestamp /* mariadb-5.3 */"}, ""},
-		{binlog.Column{
-			Type: binlog.TypeEnum, Charset: "cp1251", SQLType: "enum('is COMPRESSED')",
-			Values: []string{"is COMPRESSED"},
-		}, ""},
+		{binlog.Column{Type: binlog.TypeText, SQLType: "text /*M!100301 COMPRESSED*/"}, ""},
 		{binlog.Column{Type: binlog.TypeChar, Charset: "latin1"}, ""},
 	} {
 		err := one(test.column).CheckReadable(nil)
+		if err := one(test.column).CheckReadable(func(int) bool { return true }); err != nil {
+			t.Errorf("%s is excluded: %v", test.column.SQLType, err)
+		}
 		if test.want == "" && err != nil {
 			t.Errorf("%s: %v", test.column.SQLType, err)
 		}
@@ -334,27 +329,66 @@ func TestCharsets(t *testing.T) {
 	}
 }
 
-// A column of a character set that is not known can be skipped: the mapping may exclude the
+// A column of a character set or type that is not known can be skipped: the mapping may exclude the
 // column. Its values cannot be read.
-func TestUnknownCharset(t *testing.T) {
-	table := one(binlog.Column{Type: binlog.TypeVarchar, Length: 4, Charset: "cp1258"})
-	l, err := binlog.NewImageLayout(table, []byte("\x0f"), []byte{12, 0}, false)
-	if err != nil {
-		t.Fatal(err)
+func TestUnknownCharsetAndType(t *testing.T) {
+	unknownType := binlog.Column{SQLType: "odd", Unreadable: "type odd is not supported"}
+	unknownLabel := binlog.Column{
+		Type: binlog.TypeEnum, Values: []string{"?"}, Unreadable: "the label is not known",
 	}
-	var r binlog.Row
-	if n, err := r.DecodeImage(l, all(1), []byte("\x00\x02ab")); err != nil || n != 4 {
-		t.Fatal(n, err)
+	unknownSet := unknownLabel
+	unknownSet.Type = binlog.TypeSet
+	for _, test := range []struct {
+		column             binlog.Column
+		types, meta, image string
+		want               string // part of the error
+	}{
+		{
+			binlog.Column{Type: binlog.TypeVarchar, Length: 4, Charset: "cp1258"},
+			"\x0f", "\x0c\x00", "\x02ab", "character set cp1258 is not known",
+		},
+		{
+			binlog.Column{Type: binlog.TypeVarchar, Length: 4, Charset: "cp1258"},
+			"\x8d", "\x0d\x00", "\x02\x00b", "character set cp1258 is not known",
+		},
+		{unknownType, "\x03", "", "\x01\x00\x00\x00", "type odd is not supported"},
+		{unknownType, "\x0f", "\x2c\x01", "\x01\x00a", "type odd is not supported"},
+		{unknownType, "\xfc", "\x03", "\x02\x00\x00ab", "type odd is not supported"},
+		{unknownType, "\x12", "\x03", "1234567", "type odd is not supported"},
+		{unknownType, "\xf6", "\x0a\x02", "12345", "type odd is not supported"},
+		{unknownType, "\x10", "\x01\x01", "12", "type odd is not supported"},
+		{unknownLabel, "\xfe", "\xf7\x01", "\x01", "the label is not known"},
+		{unknownSet, "\xfe", "\xf8\x01", "\x01", "the label is not known"},
+		{unknownType, "\xfe", "\xf7\x02", "12", "type odd is not supported"},
+		{unknownType, "\xfe", "\xfe\x10", "\x03abc", "type odd is not supported"},
+	} {
+		table := one(test.column)
+		table.Columns = append(table.Columns, binlog.Column{Name: "id", Type: binlog.TypeTinyInt})
+		l, err := binlog.NewImageLayout(table, []byte(test.types+"\x01"), []byte(test.meta), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r binlog.Row
+		image := "\x00" + test.image + "\x07"
+		if n, err := r.DecodeImage(l, all(2), []byte(image)); err != nil || n != len(image) {
+			t.Fatal(n, err)
+		}
+		if id, ok := r.Int64(1); id != 7 || !ok {
+			t.Errorf("wire type %q: the column behind is %d", test.types, id)
+		}
+		if _, err := r.AppendText(nil, 0); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("text: %v, want %q", err, test.want)
+		}
+		if _, err := r.AppendJSON(nil, 0); err == nil {
+			t.Error("JSON: no error")
+		}
+		r.SetText(binlog.NewTextLayout(table), [][]byte{[]byte("?"), []byte("1")})
+		if _, err := r.AppendText(nil, 0); (err == nil) != (test.column.Unreadable == "") {
+			t.Errorf("wire type %q, read by SELECT: %v", test.types, err)
+		}
 	}
-	if _, err := r.AppendText(nil, 0); err == nil ||
-		!strings.Contains(err.Error(), "character set cp1258 is not known") {
-		t.Errorf("text: %v", err)
-	}
-	if _, err := r.AppendJSON(nil, 0); err == nil {
-		t.Error("JSON: no error")
-	}
-	if err := table.CheckReadable(func(int) bool { return true }); err != nil {
-		t.Errorf("excluded: %v", err)
+	if _, err := binlog.NewImageLayout(one(unknownType), []byte("\x99"), nil, true); err == nil {
+		t.Error("a wire type that is not known has a layout")
 	}
 }
 

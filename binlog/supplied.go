@@ -43,7 +43,7 @@ func (l *LoggedTable) Supply(hint *Table) (*Table, error) {
 	for i := range l.Columns {
 		logged := &l.Columns[i]
 		k := hint.Column(logged.Name)
-		if k >= 0 && logged.fits(&hint.Columns[k]) {
+		if k >= 0 && logged.fits(&hint.Columns[k], l.IsMariaDB) {
 			c := hint.Columns[k]
 			c.Name, c.Nullable = logged.Name, logged.Nullable
 			t.Columns = append(t.Columns, c)
@@ -73,8 +73,8 @@ func (l *LoggedTable) Supply(hint *Table) (*Table, error) {
 }
 
 // fits reports whether a column of a schema can be the logged one.
-func (l *LoggedColumn) fits(c *Column) bool {
-	if _, ok := newColumnLayout(c, l.Wire); !ok {
+func (l *LoggedColumn) fits(c *Column, mariaDB bool) bool {
+	if _, ok := newColumnLayout(c, l.Wire, mariaDB); !ok {
 		return false
 	}
 	if l.Wire.HasSign() && !l.Wire.IsYear() && c.Unsigned != l.Unsigned {
@@ -115,6 +115,9 @@ func (l *LoggedColumn) column(mariaDB bool) (Column, error) {
 	if l.Unsigned && !l.Wire.IsYear() {
 		c.SQLType += " unsigned"
 	}
+	if l.Wire.isCompressed() {
+		c.SQLType += " /*M!100301 COMPRESSED*/"
+	}
 	charset := l.Charset
 	if charset == "binary" {
 		charset = ""
@@ -123,7 +126,7 @@ func (l *LoggedColumn) column(mariaDB bool) (Column, error) {
 	if l.Wire.IsYear() {
 		c.Unsigned = false
 	}
-	if _, ok := newColumnLayout(&c, l.Wire); !ok {
+	if _, ok := newColumnLayout(&c, l.Wire, mariaDB); !ok {
 		return Column{}, errNotLogged
 	}
 	return c, nil
@@ -131,65 +134,47 @@ func (l *LoggedColumn) column(mariaDB bool) (Column, error) {
 
 // sqlType returns the name of the type and its arguments; empty if the type is ambiguous.
 func (l *LoggedColumn) sqlType(mariaDB bool) (name string, args []int) {
-	isBinary := l.Charset == "binary"
-	fraction := func() []int {
-		if l.Wire.scale == 0 {
-			return nil
-		}
-		return []int{int(l.Wire.scale)}
+	if name := wireTypes[l.Wire.kind].sqlName; name != "" {
+		return name, l.Wire.arguments()
 	}
-	switch l.Wire.kind {
-	case wireTiny:
-		return "tinyint", nil
-	case wireShort:
-		return "smallint", nil
-	case wireInt24:
-		return "mediumint", nil
-	case wireLong:
-		return "int", nil
-	case wireLongLong:
-		return "bigint", nil
-	case wireFloat:
-		return "float", nil
-	case wireDouble:
-		return "double", nil
-	case wireNewDecimal:
-		return "decimal", []int{int(l.Wire.precision), int(l.Wire.scale)}
-	case wireBit:
-		return "bit", []int{l.Wire.length}
-	case wireYear:
-		return "year", nil
-	case wireDate, wireNewDate:
-		return "date", nil
-	case wireTime2:
-		return "time", fraction()
-	case wireDatetime2:
-		return "datetime", fraction()
-	case wireTimestamp2:
-		return "timestamp", fraction()
-	case wireJSON:
-		return "json", nil
-	case wireEnum:
-		return "enum", nil
-	case wireSet:
-		return "set", nil
-	}
-	switch width := charsetWidth(l.Charset); {
+	isBinary, length := l.Charset == "binary", l.Wire.length
+	width := charsetWidth(l.Charset)
+	switch kind := l.Wire.kind; {
 	case l.Charset == "":
-	case l.Wire.kind == wireVarchar && isBinary && !mariaDB: // there it may be a VECTOR
-		return "varbinary", []int{l.Wire.length}
-	case l.Wire.kind == wireVarchar:
-		return "varchar", []int{l.Wire.length / width}
-	case l.Wire.kind == wireString && isBinary && !mariaDB: // there it may be a UUID or an address
-		return "binary", []int{l.Wire.length}
-	case l.Wire.kind == wireString && !isBinary:
-		return "char", []int{l.Wire.length / width}
-	case l.Wire.kind == wireBlob && l.Wire.length >= 1 && l.Wire.length <= 4:
-		size := [...]string{"tiny", "", "medium", "long"}[l.Wire.length-1]
+	case kind == wireVarComp && isBinary:
+		return "varbinary", []int{length - 1}
+	case kind == wireVarComp:
+		return "varchar", []int{(length - 1) / width}
+	case kind == wireVarchar && isBinary && !mariaDB: // there it may be a VECTOR
+		return "varbinary", []int{length}
+	case kind == wireVarchar:
+		return "varchar", []int{length / width}
+	case kind == wireString && isBinary && !mariaDB: // there it may be a UUID or an address
+		return "binary", []int{length}
+	case kind == wireString && !isBinary:
+		return "char", []int{length / width}
+	case (kind == wireBlob || kind == wireBlobComp) && length >= 1 && length <= 4:
+		size := [...]string{"tiny", "", "medium", "long"}[length-1]
 		if isBinary {
 			return size + "blob", nil
 		}
 		return size + "text", nil
 	}
 	return "", nil
+}
+
+// arguments returns the numbers in parentheses after the name of a type that no other type shares
+// its byte with.
+func (w WireType) arguments() []int {
+	switch wireTypes[w.kind].meta {
+	case metaPrecision:
+		return []int{int(w.precision), int(w.scale)}
+	case metaBits:
+		return []int{w.length}
+	case metaFraction:
+		if w.scale > 0 {
+			return []int{int(w.scale)}
+		}
+	}
+	return nil
 }

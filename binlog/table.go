@@ -23,7 +23,7 @@ type Column struct {
 	// Values are the labels of an ENUM or SET, in order, as UTF-8.
 	Values []string
 	// Length is the declared length in characters (CHAR, VARCHAR), bytes
-	// (BINARY, VARBINARY), bits (BIT) or digits (DECIMAL precision).
+	// (BINARY, VARBINARY), bits (BIT), digits (DECIMAL precision), or 2 for MariaDB's YEAR(2).
 	Length int
 	// Decimals is the scale of a DECIMAL or the fractional-second digits of a
 	// temporal type.

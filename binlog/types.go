@@ -1,6 +1,9 @@
 package binlog
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Type is what a column holds, as SQL sees it; how a value is laid out in an
 // event or a result set is the Layout's concern.
@@ -43,128 +46,6 @@ const (
 	typeCount
 )
 
-// typeRow describes one column type. A new type
-// is one more row; TestColumnTypes fails for a row with a missing part.
-type typeRow struct {
-	// names are the names by which information_schema shows the type, lower case.
-	names []string
-	// args is the meaning of the numbers in parentheses after the name.
-	args typeArgs
-	// charset defines which character set the type's values have.
-	charset charsetRule
-	// wires are the ways in which a row image can hold the type.
-	wires []wireForm
-	// fit completes the layout of a column from its schema and its wire type and
-	// reports whether the two agree. nil: any column fits.
-	fit func(c *Column, w WireType, l *columnLayout) bool
-	// text is how the text that a SELECT yields becomes the value's text.
-	text encoding
-	// selectSuffix follows the column's name in a SELECT.
-	selectSuffix string
-	// json is the form of a value in JSON.
-	json jsonForm
-	// key is how a value is written in SQL where rows are read in key order.
-	key KeyLiteral
-	// value is what an expression sees.
-	value ValueKind
-	// alphabet holds the bytes that the value's text can consist of.
-	alphabet alphabet
-	// typicalLength is the usual length of the value's text in bytes; see
-	// Column.TypicalLength.
-	typicalLength int
-}
-
-// typeArgs is the meaning of the numbers in parentheses after a type's name.
-type typeArgs uint8
-
-const (
-	argsIgnored   typeArgs = iota + 1 // a display width
-	argsLength                        // characters, bytes or bits; 1 where absent
-	argsPrecision                     // digits and scale; (10,0) where absent
-	argsFraction                      // fractional-second digits; 0 where absent
-	argsLabels                        // the labels of an ENUM or SET
-)
-
-// charsetRule defines which character set the values of a type have.
-type charsetRule uint8
-
-const (
-	charsetNone   charsetRule = iota + 1
-	charsetColumn             // the column's
-	charsetLabels             // the column's, for its labels; rows hold numbers
-	charsetBinary             // bytes
-)
-
-// wireForm is one way in which a row image can hold a type.
-type wireForm struct {
-	kind     byte
-	encoding encoding
-	// size is the number of bytes of a value; 0: fit finds it.
-	size int
-}
-
-// jsonForm is the form of a column's value in JSON.
-type jsonForm uint8
-
-const (
-	asNumber   jsonForm = iota + 1 // the value's text, unquoted
-	asYear                         // a number without leading zeros
-	asString                       // the value's text, quoted
-	asArray                        // an array of strings
-	asBase64                       // the value's bytes in base64
-	asDocument                     // the value's text is JSON already
-)
-
-// KeyLiteral is how a key's value is written in SQL, so that the comparison
-// with the column uses the column's index and order.
-type KeyLiteral uint8
-
-// The ways to write a key's value. The zero KeyLiteral is invalid.
-const (
-	// KeyNumber is a number without quotes.
-	KeyNumber KeyLiteral = iota + 1
-	// KeyOrdinal is the number by which the server orders an ENUM, SET or BIT; it
-	// is selected as the column plus 0.
-	KeyOrdinal
-	// KeyTemporal is a quoted date or time.
-	KeyTemporal
-	// KeyAddress is a quoted UUID or network address.
-	KeyAddress
-	// KeyText is the stored bytes in hexadecimal with the column's character set;
-	// they are selected as BINARY, because some bytes do not survive a conversion
-	// to Unicode and back.
-	KeyText
-	// KeyBytes is the stored bytes in hexadecimal.
-	KeyBytes
-	// KeyFloat is a floating-point number. It is selected as a DOUBLE, whose text has all digits,
-	// so that the literal with this text is the same number.
-	KeyFloat
-	// KeyNone is a value that cannot be part of a key that is read in order.
-	KeyNone
-)
-
-// ValueKind is the kind of value that an expression sees of a column.
-type ValueKind uint8
-
-// The kinds of value. The zero ValueKind is invalid.
-const (
-	ValueInteger  ValueKind = iota + 1 // fits int64
-	ValueExact                         // an exact number beyond int64, or with a fraction
-	ValueFloat                         // a binary floating-point number
-	ValueMoment                        // a date, or a date with a time
-	ValueDuration                      // a TIME
-	ValueText
-)
-
-// alphabet holds the bytes that can occur in a value's text.
-type alphabet struct {
-	// all are the bytes that can occur anywhere, tail those that can occur after
-	// the first. Empty: any byte.
-	all, tail string
-	// unsigned replaces both if the column is UNSIGNED; empty: no difference.
-	unsigned string
-}
-
 const (
 	digitBytes = "0123456789"
 	hexBytes   = digitBytes + "abcdef"
@@ -188,7 +69,8 @@ func integerRow(kind byte, size int, value ValueKind, names ...string) typeRow {
 	return typeRow{
 		names: names, args: argsIgnored, charset: charsetNone,
 		wires: []wireForm{{kind, encodingInt, size}}, fit: fitInteger, text: encodingNumberText,
-		json: asNumber, key: KeyNumber, value: value, alphabet: integerAlphabet, typicalLength: 1,
+		json: asNumber, key: KeyNumber, value: value, extent: ExtentShort,
+		alphabet: integerAlphabet, typicalLength: 1,
 	}
 }
 
@@ -201,7 +83,8 @@ func temporalRow(
 	return typeRow{
 		names: []string{name}, args: argsFraction, charset: charsetNone,
 		wires: []wireForm{base, old}, fit: fitTemporal, text: encodingText,
-		json: asString, key: KeyTemporal, value: value, alphabet: bytes, typicalLength: length,
+		json: asString, key: KeyTemporal, value: value, extent: ExtentShort,
+		alphabet: bytes, typicalLength: length,
 	}
 }
 
@@ -211,13 +94,18 @@ func addressRow(name string, e encoding, size int, bytes string, length int) typ
 	return typeRow{
 		names: []string{name}, args: argsIgnored, charset: charsetNone,
 		wires: []wireForm{{wireString, e, size}}, fit: fitAddress, text: encodingText,
-		json: asString, key: KeyAddress, value: ValueText,
+		json: asString, key: KeyAddress, value: ValueText, extent: ExtentShort,
 		alphabet: alphabet{all: bytes, tail: bytes}, typicalLength: length,
 	}
 }
 
 // columnTypes is the table of column types: a row per Type.
 var columnTypes = [typeCount]typeRow{
+	// A type that is not supported. Its values can be skipped, but not read.
+	TypeInvalid: {
+		wires: []wireForm{{}}, charset: charsetNone, text: encodingUnknown, json: asString,
+		key: KeyNone, value: ValueText, extent: ExtentWhole, alphabet: anyAlphabet,
+	},
 	TypeTinyInt:   integerRow(wireTiny, 1, ValueInteger, "tinyint"),
 	TypeSmallInt:  integerRow(wireShort, 2, ValueInteger, "smallint"),
 	TypeMediumInt: integerRow(wireInt24, 3, ValueInteger, "mediumint"),
@@ -227,6 +115,7 @@ var columnTypes = [typeCount]typeRow{
 		names: []string{"decimal", "numeric"}, args: argsPrecision, charset: charsetNone,
 		wires: []wireForm{{wireNewDecimal, encodingDecimal, 0}}, fit: fitDecimal,
 		text: encodingNumberText, json: asNumber, key: KeyNumber, value: ValueExact,
+		extent:   ExtentShort,
 		alphabet: alphabet{all: "-." + digitBytes, tail: "." + digitBytes}, typicalLength: 1,
 	},
 	// A FLOAT prints six digits only and (M,D) rounds: the product prints all
@@ -236,7 +125,7 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireFloat, encodingFloat, 4},
 		}, text: encodingFloatText, selectSuffix: "*1e0",
-		json: asNumber, key: KeyFloat, value: ValueFloat,
+		json: asNumber, key: KeyFloat, value: ValueFloat, extent: ExtentShort,
 		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
 	},
 	TypeDouble: {
@@ -244,7 +133,7 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireDouble, encodingDouble, 8},
 		}, text: encodingText, selectSuffix: "*1e0",
-		json: asNumber, key: KeyFloat, value: ValueFloat,
+		json: asNumber, key: KeyFloat, value: ValueFloat, extent: ExtentShort,
 		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
 	},
 	TypeBit: {
@@ -252,19 +141,22 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireBit, encodingBit, 0},
 		}, fit: fitBit, text: encodingText, selectSuffix: "+0",
-		json: asNumber, key: KeyOrdinal, value: ValueInteger, alphabet: digitAlphabet,
+		json: asNumber, key: KeyOrdinal, value: ValueInteger,
+		extent: ExtentShort, alphabet: digitAlphabet,
 		typicalLength: 1,
 	},
 	TypeYear: {
-		names: []string{"year"}, args: argsIgnored, charset: charsetNone,
-		wires: []wireForm{{wireYear, encodingYear, 1}}, text: encodingText,
-		json: asYear, key: KeyNumber, value: ValueInteger, alphabet: digitAlphabet,
+		names: []string{"year"}, args: argsYear, charset: charsetNone,
+		wires: []wireForm{{wireYear, encodingYear, 1}}, fit: fitYear, text: encodingText,
+		json: asYear, key: KeyNumber, value: ValueInteger,
+		extent: ExtentShort, alphabet: digitAlphabet,
 		typicalLength: 1,
 	},
 	TypeDate: {
 		names: []string{"date"}, args: argsIgnored, charset: charsetNone,
 		wires: []wireForm{{wireDate, encodingDate, 3}, {wireNewDate, encodingDate, 3}},
 		text:  encodingText, json: asString, key: KeyTemporal, value: ValueMoment,
+		extent:   ExtentShort,
 		alphabet: alphabet{all: "-" + digitBytes, tail: "-" + digitBytes}, typicalLength: 10,
 	},
 	TypeTime: temporalRow("time", ValueDuration,
@@ -280,7 +172,7 @@ var columnTypes = [typeCount]typeRow{
 	TypeChar: {
 		names: []string{"char"}, args: argsLength, charset: charsetColumn,
 		wires: []wireForm{{wireString, encodingChar, 0}}, fit: fitText, text: encodingText,
-		json: asString, key: KeyText, value: ValueText,
+		json: asString, key: KeyText, value: ValueText, extent: ExtentText,
 		alphabet: anyAlphabet, typicalLength: lengthAtMost99,
 	},
 	TypeVarchar: {
@@ -288,49 +180,61 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireVarchar, encodingText, 0},
 			{wireVarString, encodingText, 0},
+			{wireVarComp, encodingText, 0},
 		}, fit: fitText,
-		text: encodingText, json: asString, key: KeyText, value: ValueText,
+		text: encodingText, json: asString, key: KeyText, value: ValueText, extent: ExtentText,
 		alphabet: anyAlphabet, typicalLength: lengthAtMost99,
 	},
 	TypeText: {
 		names: []string{"tinytext", "text", "mediumtext", "longtext"}, args: argsIgnored,
-		charset: charsetColumn, wires: []wireForm{{wireBlob, encodingText, 0}}, fit: fitBlob,
-		text: encodingText, json: asString, key: KeyText, value: ValueText,
+		charset: charsetColumn,
+		wires:   []wireForm{{wireBlob, encodingText, 0}, {wireBlobComp, encodingText, 0}},
+		fit:     fitBlob, text: encodingText, json: asString, key: KeyText, value: ValueText,
+		extent:   ExtentText,
 		alphabet: anyAlphabet, typicalLength: lengthLong,
 	},
 	TypeBinary: {
 		names: []string{"binary"}, args: argsLength, charset: charsetBinary,
 		wires: []wireForm{{wireString, encodingBinary, 0}}, fit: fitBytes, text: encodingBytes,
-		json: asBase64, key: KeyBytes, value: ValueText,
+		json: asBase64, key: KeyBytes, value: ValueText, extent: ExtentBytes,
 		alphabet: anyAlphabet, typicalLength: lengthDeclared,
 	},
 	TypeVarbinary: {
 		names: []string{"varbinary"}, args: argsLength, charset: charsetBinary,
-		wires: []wireForm{{wireVarchar, encodingBytes, 0}, {wireVarString, encodingBytes, 0}},
-		fit:   fitBytes, text: encodingBytes, json: asBase64, key: KeyBytes, value: ValueText,
+		wires: []wireForm{
+			{wireVarchar, encodingBytes, 0},
+			{wireVarString, encodingBytes, 0},
+			{wireVarComp, encodingBytes, 0},
+		},
+		fit: fitBytes, text: encodingBytes, json: asBase64, key: KeyBytes, value: ValueText,
+		extent:   ExtentBytes,
 		alphabet: anyAlphabet, typicalLength: lengthAtMost99,
 	},
 	TypeBlob: {
 		names: []string{"tinyblob", "blob", "mediumblob", "longblob"}, args: argsIgnored,
-		charset: charsetBinary, wires: []wireForm{{wireBlob, encodingBytes, 0}}, fit: fitBlob,
-		text: encodingBytes, json: asBase64, key: KeyBytes, value: ValueText,
+		charset: charsetBinary,
+		wires:   []wireForm{{wireBlob, encodingBytes, 0}, {wireBlobComp, encodingBytes, 0}},
+		fit:     fitBlob, text: encodingBytes, json: asBase64, key: KeyBytes, value: ValueText,
+		extent:   ExtentBytes,
 		alphabet: anyAlphabet, typicalLength: lengthLong,
 	},
 	TypeEnum: {
 		names: []string{"enum"}, args: argsLabels, charset: charsetLabels,
 		wires: []wireForm{{wireEnum, encodingEnum, 0}}, fit: fitEnum, text: encodingText,
-		json: asString, key: KeyOrdinal, value: ValueText, alphabet: anyAlphabet, typicalLength: 1,
+		json: asString, key: KeyOrdinal, value: ValueText,
+		extent: ExtentShort, alphabet: anyAlphabet, typicalLength: 1,
 	},
 	TypeSet: {
 		names: []string{"set"}, args: argsLabels, charset: charsetLabels,
 		wires: []wireForm{{wireSet, encodingSet, 0}}, fit: fitSet, text: encodingText,
-		json: asArray, key: KeyOrdinal, value: ValueText, alphabet: anyAlphabet, typicalLength: 1,
+		json: asArray, key: KeyOrdinal, value: ValueText,
+		extent: ExtentShort, alphabet: anyAlphabet, typicalLength: 1,
 	},
 	// MariaDB's JSON is a LONGTEXT, which its text form covers.
 	TypeJSON: {
 		names: []string{"json"}, args: argsIgnored, charset: charsetNone,
 		wires: []wireForm{{wireJSON, encodingJSON, 0}, {wireBlob, encodingText, 0}}, fit: fitPrefix,
-		text: encodingText, json: asDocument, key: KeyNone, value: ValueText,
+		text: encodingText, json: asDocument, key: KeyNone, value: ValueText, extent: ExtentWhole,
 		alphabet: anyAlphabet, typicalLength: lengthLong,
 	},
 	TypeGeometry: {
@@ -340,7 +244,7 @@ var columnTypes = [typeCount]typeRow{
 		},
 		args: argsIgnored, charset: charsetNone,
 		wires: []wireForm{{wireGeometry, encodingBytes, 0}}, fit: fitPrefix,
-		text: encodingBytes, json: asBase64, key: KeyNone, value: ValueText,
+		text: encodingBytes, json: asBase64, key: KeyNone, value: ValueText, extent: ExtentBytes,
 		alphabet: anyAlphabet, typicalLength: lengthLong,
 	},
 	// MariaDB sends a VECTOR as VARCHAR.
@@ -352,6 +256,7 @@ var columnTypes = [typeCount]typeRow{
 			{wireVarString, encodingVector, 0},
 		},
 		fit: fitVector, text: encodingVector, json: asString, key: KeyNone, value: ValueText,
+		extent:   ExtentWhole,
 		alphabet: anyAlphabet, typicalLength: lengthLong,
 	},
 	TypeUUID:  addressRow("uuid", encodingUUID, 16, hexBytes+"-", 36),
@@ -381,6 +286,9 @@ func Types() []Type {
 	}
 	return all
 }
+
+// Names returns the names by which information_schema shows the type, in lower case.
+func (t Type) Names() []string { return slices.Clone(t.row().names) }
 
 // IsInteger reports whether t is an integer type of a fixed number of bytes.
 func (t Type) IsInteger() bool { return t.row().wires[0].encoding == encodingInt }
@@ -414,6 +322,10 @@ func (c *Column) SetArguments(args []int, charset string) {
 		c.Length, c.Decimals = arg(0, 10), arg(1, 0)
 	case argsFraction:
 		c.Decimals = arg(0, 0)
+	case argsYear:
+		if c.Length = 0; arg(0, 4) == 2 {
+			c.Length = 2
+		}
 	case argsIgnored, argsLabels:
 	}
 	if r.charset == charsetColumn || r.charset == charsetLabels {
@@ -442,7 +354,12 @@ func (c *Column) LoggedCharset() string {
 }
 
 // Key returns how a value of the column is written in SQL as part of a key.
-func (c *Column) Key() KeyLiteral { return c.Type.row().key }
+func (c *Column) Key() KeyLiteral {
+	if c.Type == TypeYear && c.Length == 2 {
+		return KeyShortYear
+	}
+	return c.Type.row().key
+}
 
 // Value returns what an expression sees of the column.
 func (c *Column) Value() ValueKind {
@@ -452,6 +369,9 @@ func (c *Column) Value() ValueKind {
 	}
 	return c.Type.row().value
 }
+
+// Extent returns how long the column's values can be, and where they can be cut.
+func (c *Column) Extent() Extent { return c.Type.row().extent }
 
 // Alphabet returns the bytes that can occur in the text of the column's values:
 // anywhere, and after the first byte. Empty strings mean any byte.

@@ -14,6 +14,7 @@ func TestColumnTypes(t *testing.T) {
 		if len(r.names) == 0 || r.args == 0 || r.charset == 0 || len(r.wires) == 0 || r.json == 0 ||
 			r.key == 0 ||
 			r.value == 0 ||
+			r.extent == 0 ||
 			r.typicalLength == 0 {
 			t.Errorf("type %d: a part of its row is missing: %+v", typ, *r)
 		}
@@ -44,6 +45,9 @@ func TestColumnTypes(t *testing.T) {
 				t.Errorf("type %d: %q can stand behind the first byte but not anywhere", typ, c)
 			}
 		}
+	}
+	if TypeInvalid.IsInteger() || TypeInvalid.FixedSize() != 0 {
+		t.Error("an unsupported type has values of a fixed size")
 	}
 	if TypeByName("money") != TypeInvalid || Type(200).row() != &columnTypes[TypeInvalid] {
 		t.Error("a type without a row is not invalid")

@@ -77,6 +77,11 @@ func (m wireMeta) bytes() int {
 type wireRow struct {
 	name string
 	meta wireMeta
+	// size is the number of bytes of a value, without those of a fraction; 0 where the metadata
+	// determine it.
+	size int
+	// sqlName is the name of the only SQL type with this byte; empty if there are several.
+	sqlName string
 	// signed: the table map's optional metadata has a bit for the sign. YEAR has
 	// one, BIT has no such bit.
 	signed bool
@@ -88,31 +93,31 @@ type wireRow struct {
 // wireTypes is the table of column type bytes. A byte without a name is unknown.
 var wireTypes = [256]wireRow{
 	wireDecimal:    {name: "DECIMAL before MySQL 5.0", signed: true},
-	wireTiny:       {name: "TINYINT", signed: true},
-	wireShort:      {name: "SMALLINT", signed: true},
-	wireLong:       {name: "INT", signed: true},
-	wireFloat:      {name: "FLOAT", meta: metaSize, signed: true},
-	wireDouble:     {name: "DOUBLE", meta: metaSize, signed: true},
-	wireTimestamp:  {name: "TIMESTAMP (old format)"},
-	wireLongLong:   {name: "BIGINT", signed: true},
-	wireInt24:      {name: "MEDIUMINT", signed: true},
-	wireDate:       {name: "DATE"},
-	wireTime:       {name: "TIME (old format)"},
-	wireDatetime:   {name: "DATETIME (old format)"},
-	wireYear:       {name: "YEAR", signed: true},
-	wireNewDate:    {name: "DATE"},
+	wireTiny:       {name: "TINYINT", size: 1, sqlName: "tinyint", signed: true},
+	wireShort:      {name: "SMALLINT", size: 2, sqlName: "smallint", signed: true},
+	wireLong:       {name: "INT", size: 4, sqlName: "int", signed: true},
+	wireFloat:      {name: "FLOAT", size: 4, meta: metaSize, sqlName: "float", signed: true},
+	wireDouble:     {name: "DOUBLE", size: 8, meta: metaSize, sqlName: "double", signed: true},
+	wireTimestamp:  {name: "TIMESTAMP (old format)", size: 4},
+	wireLongLong:   {name: "BIGINT", size: 8, sqlName: "bigint", signed: true},
+	wireInt24:      {name: "MEDIUMINT", size: 3, sqlName: "mediumint", signed: true},
+	wireDate:       {name: "DATE", size: 3, sqlName: "date"},
+	wireTime:       {name: "TIME (old format)", size: 3},
+	wireDatetime:   {name: "DATETIME (old format)", size: 8},
+	wireYear:       {name: "YEAR", size: 1, sqlName: "year", signed: true},
+	wireNewDate:    {name: "DATE", size: 3, sqlName: "date"},
 	wireVarchar:    {name: "VARCHAR", meta: metaLength, collation: true},
-	wireBit:        {name: "BIT", meta: metaBits},
-	wireTimestamp2: {name: "TIMESTAMP", meta: metaFraction},
-	wireDatetime2:  {name: "DATETIME", meta: metaFraction},
-	wireTime2:      {name: "TIME", meta: metaFraction},
-	wireBlobComp:   {name: "a compressed BLOB or TEXT", meta: metaPrefix},
-	wireVarComp:    {name: "a compressed VARCHAR", meta: metaLength},
+	wireBit:        {name: "BIT", meta: metaBits, sqlName: "bit"},
+	wireTimestamp2: {name: "TIMESTAMP", size: 4, meta: metaFraction, sqlName: "timestamp"},
+	wireDatetime2:  {name: "DATETIME", size: 5, meta: metaFraction, sqlName: "datetime"},
+	wireTime2:      {name: "TIME", size: 3, meta: metaFraction, sqlName: "time"},
+	wireBlobComp:   {name: "COMPRESSED BLOB or TEXT", meta: metaPrefix, collation: true},
+	wireVarComp:    {name: "COMPRESSED VARCHAR", meta: metaLength, collation: true},
 	wireVector:     {name: "VECTOR", meta: metaPrefix},
-	wireJSON:       {name: "JSON", meta: metaPrefix},
-	wireNewDecimal: {name: "DECIMAL", meta: metaPrecision, signed: true},
-	wireEnum:       {name: "ENUM", meta: metaString},
-	wireSet:        {name: "SET", meta: metaString},
+	wireJSON:       {name: "JSON", meta: metaPrefix, sqlName: "json"},
+	wireNewDecimal: {name: "DECIMAL", meta: metaPrecision, sqlName: "decimal", signed: true},
+	wireEnum:       {name: "ENUM", meta: metaString, sqlName: "enum"},
+	wireSet:        {name: "SET", meta: metaString, sqlName: "set"},
 	wireTinyBlob:   {name: "BLOB or TEXT", meta: metaPrefix},
 	wireMediumBlob: {name: "BLOB or TEXT", meta: metaPrefix},
 	wireLongBlob:   {name: "BLOB or TEXT", meta: metaPrefix},

@@ -41,6 +41,10 @@ func testSupplied(t *testing.T, f *harness) {
 	}
 	if !isMariaDB {
 		columns = append(columns, "j JSON", "bi BINARY(16)", "vb VARBINARY(30)")
+	} else {
+		columns = append(columns, "vc VARCHAR(70) COMPRESSED", "bc VARBINARY(30) COMPRESSED",
+			"mc MEDIUMTEXT COMPRESSED CHARACTER SET latin1", "lc LONGBLOB COMPRESSED",
+			"last VARCHAR(9) CHARACTER SET ascii")
 	}
 	f.exec("SET NAMES utf8mb4")
 	f.exec("CREATE TABLE shop.full (" + strings.Join(columns, ", ") + ", PRIMARY KEY (s, id))")

@@ -124,6 +124,7 @@ func unescape(c byte) byte {
 // setType sets the fields of a column that follow from its COLUMN_TYPE. After an error the column
 // exists, but its values cannot be read.
 func setType(c *binlog.Column, sqlType, charset string) error {
+	sqlType = binlog.WithoutStorage(sqlType)
 	c.SQLType = sqlType
 	t, err := parseColumnType(sqlType)
 	if err != nil {

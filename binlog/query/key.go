@@ -26,8 +26,19 @@ func keyExpr(c *binlog.Column, quoted string) string {
 			return "CAST(" + quoted + " AS UNSIGNED)"
 		}
 		return quoted + "+0"
+	case binlog.KeyShortYear:
+		return quoted + "+0"
 	case binlog.KeyFloat:
 		return binlog.SelectExpr(c, quoted)
+	}
+	return quoted
+}
+
+// orderedExpr returns the expression to order rows by, so that their order is that in which
+// comparedExpr compares.
+func orderedExpr(c *binlog.Column, quoted string) string {
+	if c.Key() == binlog.KeyShortYear {
+		return keyExpr(c, quoted)
 	}
 	return quoted
 }
@@ -39,7 +50,7 @@ func comparedExpr(c *binlog.Column, quoted string) string {
 	if c.Type == binlog.TypeSet && len(c.Values) > exact {
 		return keyExpr(c, quoted) // the server cannot use an index for it
 	}
-	return quoted
+	return orderedExpr(c, quoted)
 }
 
 // keyLiteral returns the literal that equals the value of a key column, which keyExpr selected as
@@ -47,7 +58,7 @@ func comparedExpr(c *binlog.Column, quoted string) string {
 // index, are used.
 func keyLiteral(c *binlog.Column, v []byte) (string, error) {
 	switch c.Key() {
-	case binlog.KeyNumber, binlog.KeyOrdinal:
+	case binlog.KeyNumber, binlog.KeyOrdinal, binlog.KeyShortYear:
 		return allowedLiteral(v, "", "-.")
 	case binlog.KeyTemporal:
 		return allowedLiteral(v, "'", "-.: ")
@@ -138,7 +149,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		c := &t.Columns[k]
 		column := "r." + sqltext.QuoteName(c.Name)
 		exprs = append(exprs, keyExpr(c, column))
-		ordered[i], compared[i] = column, comparedExpr(c, column)
+		ordered[i], compared[i] = orderedExpr(c, column), comparedExpr(c, column)
 		if len(t.Key()) == 0 {
 			// Without a key, texts may differ that are equal in the collation.
 			ordered[i] = keyExpr(c, column)

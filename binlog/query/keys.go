@@ -178,7 +178,7 @@ func selectKeys(r KeysRequest) (string, error) {
 			ordered, compared = append(ordered, column), append(compared, column)
 			continue
 		}
-		ordered = append(ordered, column)
+		ordered = append(ordered, orderedExpr(c, column))
 		compared = append(compared, comparedExpr(c, column))
 	}
 	sql := "SELECT " + strings.Join(append(texts, opaque...), ", ") +

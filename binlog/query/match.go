@@ -119,7 +119,7 @@ func textLiteral(c *binlog.Column, text []byte) (string, error) {
 		return "", fmt.Errorf("%w: %.80q is not UTF-8", ErrNoSuchValue, text)
 	}
 	switch c.Key() {
-	case binlog.KeyNumber:
+	case binlog.KeyNumber, binlog.KeyShortYear:
 		if !isNumber(text) {
 			return "", fmt.Errorf("%w: %.80q is not a number", ErrNoSuchValue, text)
 		}

@@ -28,6 +28,9 @@ type DatabaseOptions struct {
 	GTID bool
 	// Args are more options of the server. They override those of this package.
 	Args []string
+	// Env are variables (NAME=value) that the server has besides those of this process. TZ is the
+	// time zone SYSTEM.
+	Env []string
 	// Port is the TCP port; 0 means any free port.
 	Port int
 }
@@ -47,7 +50,7 @@ func (in *Installation) StartDatabase(
 		return nil, fmt.Errorf("start %s: it is not an installed MySQL or MariaDB", k)
 	}
 	d := &Database{server{
-		kind: k, port: o.Port, isReady: isDatabaseReady,
+		kind: k, port: o.Port, env: o.Env, isReady: isDatabaseReady,
 		stopTimeout: time.Minute, startTimeout: 2 * time.Minute,
 	}}
 	if err := d.makeDir(o.Dir); err != nil {

@@ -31,6 +31,7 @@ type server struct {
 	dir          string
 	isTemporary  bool                    // Stop removes dir
 	argv         func(port int) []string // returns the command line
+	env          []string                // added to the environment of this process
 	isReady      func(ctx context.Context, s *server) bool
 	stopTimeout  time.Duration // for a clean stop, before the process is killed
 	startTimeout time.Duration // until ready, if the caller's context has no deadline
@@ -49,14 +50,15 @@ type process struct {
 	err  error         // the result of Wait; valid once done is closed
 }
 
-// spawn starts argv in dir and appends its output to log.
-func spawn(argv []string, dir, log string) (*process, error) {
+// spawn starts argv in dir, with env added to the environment, and appends its output to log.
+func spawn(argv, env []string, dir, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
+	p.cmd.Env = append(p.cmd.Environ(), env...)
 	p.cmd.SysProcAttr = childAttributes()
 	started := make(chan error, 1)
 	go func() {
@@ -285,7 +287,7 @@ func (s *server) startOnce(ctx context.Context) error {
 	if info, err := os.Stat(s.Log()); err == nil {
 		s.logStart = info.Size()
 	}
-	p, err := spawn(s.argv(s.port), s.dir, s.Log())
+	p, err := spawn(s.argv(s.port), s.env, s.dir, s.Log())
 	if err != nil {
 		return err
 	}

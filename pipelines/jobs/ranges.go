@@ -191,7 +191,7 @@ func (e *Engine) split(t *Table) *keyRange {
 // Entries of lists and streams are added in the order of the key, so they need one range.
 func (e *Engine) isWorthSplitting(t *Table, r *keyRange) bool {
 	column := firstKeyColumn(t.Schema)
-	return e.config.Parallel > 1 && column != nil && isInteger(column) &&
+	return e.config.Parallel > 1 && column != nil && column.Type.IsInteger() &&
 		(t.Job.Compare || !t.Plan.ActsOnLoad()) &&
 		t.Expected()-t.Job.Rows >= int64(e.rowsToSplit(r))
 }
@@ -213,15 +213,6 @@ func firstKeyColumn(table *binlog.Table) *binlog.Column {
 	return &table.Columns[table.Key()[0]]
 }
 
-func isInteger(c *binlog.Column) bool {
-	switch c.Type {
-	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt,
-		binlog.TypeBigInt:
-		return true
-	}
-	return false
-}
-
 // signBit makes the ordinals of signed numbers ascend.
 const signBit = 1 << 63
 
@@ -229,7 +220,7 @@ const signBit = 1 << 63
 // returns false for columns that are no integers, and for other texts.
 func ordinal(c *binlog.Column, text []byte) (uint64, bool) {
 	switch {
-	case c == nil || !isInteger(c):
+	case c == nil || !c.Type.IsInteger():
 		return 0, false
 	case c.Unsigned:
 		n, err := strconv.ParseUint(string(text), 10, 64)

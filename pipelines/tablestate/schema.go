@@ -67,6 +67,7 @@ func normalizeField(name string, field any) any {
 	}
 	switch name {
 	case "SQLType":
+		text = binlog.WithoutStorage(text)
 		base, rest, _ := strings.Cut(text, "(")
 		switch base {
 		case "tinyint", "smallint", "mediumint", "int", "bigint", "year":

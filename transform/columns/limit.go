@@ -40,8 +40,6 @@ type restriction struct {
 	isBytes bool
 	limit   int // in bytes; 0 is no limit
 	tooLong TooLong
-	// isBounded is set if no value of the column is longer than four times its stored bytes.
-	isBounded bool
 }
 
 // appendText appends the value of a column, which is not NULL. A value that is omitted appends
@@ -73,7 +71,10 @@ func (x *restriction) appendText(dst []byte, r *binlog.Row, column int) ([]byte,
 // exceeds reports whether a value, which is not NULL, is longer than the limit. A value that cannot
 // be read is not.
 func (x *restriction) exceeds(r *binlog.Row, column int) bool {
-	if x.limit == 0 || x.isBounded && x.mask.kind == noMask && 4*len(r.Raw(column)) <= x.limit {
+	if x.limit == 0 {
+		return false
+	}
+	if n, ok := r.TextBound(column); ok && n <= x.limit && x.mask.kind == noMask {
 		return false
 	}
 	text, err := r.AppendText(nil, column)

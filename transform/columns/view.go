@@ -61,7 +61,7 @@ func (v *View) Mask(column int, m Mask, s Salt) {
 		return
 	}
 	from := &v.table.Columns[column]
-	x.mask, x.isBytes = m, m.kind == truncate && holdsBytes(from)
+	x.mask, x.isBytes = m, m.kind == truncate && from.Extent() == binlog.ExtentBytes
 	if x.isBytes {
 		x.column = *from
 		return
@@ -84,33 +84,21 @@ func (v *View) Mask(column int, m Mask, s Salt) {
 // have a limit, or not with this reaction.
 func (v *View) Limit(column, bytes int, t TooLong) error {
 	col := v.Column(column)
-	isBytes, isWhole := holdsBytes(col), false
-	switch {
-	case isBytes:
-	case col.Type == binlog.TypeJSON, col.Type == binlog.TypeVector:
-		isWhole = true
-	case col.Type != binlog.TypeChar && col.Type != binlog.TypeVarchar &&
-		col.Type != binlog.TypeText:
+	extent := col.Extent()
+	if extent == binlog.ExtentShort {
 		return fmt.Errorf("the column %s is %s, whose values are never long; "+
 			"max_bytes is for text, bytes, JSON and vectors", col.Name, col.SQLType)
 	}
-	if t == Cut && isWhole {
+	if t == Cut && extent == binlog.ExtentWhole {
 		return fmt.Errorf("the column %s is %s, of which a part has no meaning; "+
 			"set too_long to omit, quarantine, dead_letter or stop", col.Name, col.SQLType)
 	}
 	x := v.restrict(column)
-	x.limit, x.tooLong, x.isBytes = bytes, t, isBytes
-	// A row image omits the zero bytes at the end of a BINARY.
-	x.isBounded = !isWhole && col.Type != binlog.TypeBinary
+	x.limit, x.tooLong, x.isBytes = bytes, t, extent == binlog.ExtentBytes
 	if t == Omit {
 		x.column.Nullable = true
 	}
 	return nil
-}
-
-// holdsBytes reports whether the values of a column are bytes, and not text.
-func holdsBytes(c *binlog.Column) bool {
-	return c.HoldsBytes() || c.Type == binlog.TypeGeometry
 }
 
 // restrict returns the restriction of a column, which is new if the column had none.

@@ -1,4 +1,4 @@
-package dump_test
+package typetest
 
 import (
 	"fmt"
@@ -6,15 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-
-	"rowfall/binlog/mysql"
 )
-
-// typed is a column of a type, and how SQL for a value of it is made up.
-type typed struct {
-	sql   string
-	value func(r *rand.Rand) string
-}
 
 // oneOf returns one of the values.
 func oneOf(values ...string) func(*rand.Rand) string {
@@ -165,97 +157,6 @@ func subset(members []string) func(*rand.Rand) string {
 	}
 }
 
-// numbersAndTimes are columns that both servers have.
-func numbersAndTimes() []typed {
-	zeroDates := []string{
-		"0000-00-00", "2024-00-00", "2024-02-00", "1000-01-01", "9999-12-31",
-		"0001-01-01",
-	}
-	zeroTimes := []string{
-		"0000-00-00 00:00:00", "2024-00-10 10:00:00", "1000-01-01 00:00:00",
-		"9999-12-31 23:59:59", "2024-02-00 00:00:00.5",
-	}
-	stamps := []string{
-		"0000-00-00 00:00:00", "1970-01-01 00:00:01", "2038-01-19 03:14:07",
-		"2001-09-09 01:46:40",
-	}
-	clocks := []string{
-		"-838:59:59", "838:59:59", "-00:00:01", "00:00:00", "-00:00:00.000001",
-		"-00:00:00.9", "-12:34:56.654321", "-00:01:00", "800:00:00.999",
-	}
-	columns := []typed{
-		{"DECIMAL(65,30)", decimal(65, 30, false)},
-		{"DECIMAL(10,0) UNSIGNED", decimal(10, 0, true)},
-		{"DECIMAL(5,5)", decimal(5, 5, false)},
-		{"DECIMAL(19,4)", decimal(19, 4, false)},
-		{"INT(8) UNSIGNED ZEROFILL", integer(32, true)},
-		{"FLOAT", float(32)},
-		{"DOUBLE", float(64)},
-		{"BIT(1)", oneOf("0", "1")},
-		{"BIT(9)", integer(9, true)},
-		{"BIT(64)", integer(64, true)},
-		{"YEAR", oneOf("0", "1901", "2155", "2000", "1970")},
-		{"DATE", moment(true, false, 0, zeroDates...)},
-	}
-	for _, c := range []struct {
-		sql  string
-		bits int
-	}{{"TINYINT", 8}, {"SMALLINT", 16}, {"MEDIUMINT", 24}, {"INT", 32}, {"BIGINT", 64}} {
-		columns = append(columns, typed{c.sql, integer(c.bits, false)},
-			typed{c.sql + " UNSIGNED", integer(c.bits, true)})
-	}
-	for digits := range 7 {
-		columns = append(columns,
-			typed{fmt.Sprintf("TIME(%d)", digits), moment(false, true, digits, clocks...)},
-			typed{fmt.Sprintf("DATETIME(%d)", digits), moment(true, true, digits, zeroTimes...)},
-			typed{fmt.Sprintf("TIMESTAMP(%d) NULL", digits), moment(true, true, digits, stamps...)})
-	}
-	return columns
-}
-
-// textsAndBytes are columns that both servers have.
-func textsAndBytes() []typed {
-	many := letters(300)
-	return []typed{
-		{"CHAR(10)", textOf(10, beyond)},
-		{"CHAR(255)", textOf(255, beyond)},
-		{"CHAR(10) CHARACTER SET latin1", textOf(10, latin)},
-		{"CHAR(10) CHARACTER SET ascii", textOf(10, ascii)},
-		{"VARCHAR(60)", textOf(60, beyond)},
-		{"VARCHAR(300)", textOf(300, beyond)},
-		{"VARCHAR(300) CHARACTER SET latin1", textOf(300, latin)},
-		{"VARCHAR(30) CHARACTER SET utf8mb3", textOf(30, plane)},
-		{"VARCHAR(30) CHARACTER SET gbk", textOf(30, plane)},
-		{"CHAR(10) CHARACTER SET utf16", textOf(10, beyond)},
-		{"TEXT CHARACTER SET cp1251", textOf(100, plane)},
-		{"TINYTEXT", textOf(60, beyond)},
-		{"TEXT CHARACTER SET latin1", textOf(100, latin)},
-		{"MEDIUMTEXT", textOf(100, beyond)},
-		{"LONGTEXT", textOf(100, beyond)},
-		{"BINARY(16)", bytesOf(16)},
-		{"BINARY(255)", bytesOf(255)},
-		{"VARBINARY(40)", bytesOf(40)},
-		{"VARBINARY(300)", bytesOf(300)},
-		{"TINYBLOB", bytesOf(255)},
-		{"BLOB", bytesOf(400)},
-		{"MEDIUMBLOB", bytesOf(400)},
-		{"LONGBLOB", bytesOf(400)},
-		{"ENUM('a','it''s','ü','')", oneOf("'a'", "'it''s'", "'ü'", "''", "'no member'")},
-		{"ENUM(" + strings.Join(many, ",") + ")", oneOf(many...)},
-		{"ENUM('ü','漢') CHARACTER SET ucs2", oneOf("'ü'", "'漢'", "'no member'")},
-		{"SET('ж','漢') CHARACTER SET sjis", oneOf("''", "'ж'", "'漢,ж'")},
-		{"SET('x','yy','ü')", oneOf("''", "'x'", "'yy,x'", "'ü,x,yy'")},
-		{"SET(" + strings.Join(many[:64], ",") + ")", subset(many[:64])},
-		{
-			"GEOMETRY",
-			oneOf("ST_GeomFromText('POINT(1 -2.5)')",
-				"ST_GeomFromText('LINESTRING(0 0, 1 1, 2 0)', 4326)"),
-		},
-		{"POINT", oneOf("ST_GeomFromText('POINT(0 0)')")},
-		{"JSON", document},
-	}
-}
-
 // document returns JSON as a text of JSON, and of the kinds that only SQL makes
 // on MySQL.
 func document(r *rand.Rand) string {
@@ -282,51 +183,4 @@ func document(r *rand.Rand) string {
 			"DECIMAL(40,9)), 1.0, 1e0)",
 		"JSON_ARRAY(TRUE, FALSE, NULL, 'x', 12, -12)",
 	)(r)
-}
-
-// typesOf returns the columns that a server can have.
-func typesOf(s mysql.Server) []typed {
-	columns := append(numbersAndTimes(), textsAndBytes()...)
-	if s.Flavor == mysql.MySQL {
-		columns = append(
-			columns,
-			typed{
-				"JSON",
-				oneOf("JSON_ARRAY(x'00ff', b'101', CAST('2024-01-01' AS DATETIME), POINT(1, 2), " +
-					"YEAR('2024-01-01'))"),
-			},
-		)
-		if s.AtLeast(9, 0, 0) {
-			columns = append(
-				columns,
-				typed{
-					"VECTOR(3)",
-					oneOf("STRING_TO_VECTOR('[1.5,-2,3e10]')", "STRING_TO_VECTOR('[0,0.1,1e-20]')"),
-				},
-			)
-		}
-		return columns
-	}
-	columns = append(columns,
-		typed{"INET6", oneOf("'::1'", "'::ffff:1.2.3.4'", "'2001:db8::ff00:42:8329'", "'::'")})
-	if s.AtLeast(10, 7, 0) {
-		columns = append(
-			columns,
-			typed{
-				"UUID",
-				oneOf("'00000000-0000-0000-0000-000000000000'",
-					"'123e4567-e89b-12d3-a456-426655440000'"),
-			},
-		)
-	}
-	if s.AtLeast(10, 10, 0) {
-		columns = append(columns, typed{"INET4", oneOf("'0.0.0.0'", "'255.254.1.0'")})
-	}
-	if s.AtLeast(11, 7, 0) {
-		columns = append(columns, typed{
-			"VECTOR(3)",
-			oneOf("VEC_FromText('[1.5,-2,3e10]')", "VEC_FromText('[0,0.1,1e-20]')"),
-		}, typed{"TIMESTAMP(6) NULL", oneOf("'2106-02-07 06:28:15.999999'")})
-	}
-	return columns
 }
