@@ -35,7 +35,8 @@
 // # Limits
 //
 // Rejected by name, because they are not read yet: MariaDB's COMPRESSED columns; MariaDB's
-// old temporal format with fractional seconds; row images without some of the columns.
+// old temporal format with fractional seconds; row images that lack columns, apart from those of
+// new images whose values the old image has (MariaDB's FULL_NODUP).
 // A character set that neither MySQL 9.7 nor MariaDB 10.11 has is rejected, too, unless
 // the mapping excludes the column.
 //
@@ -55,7 +56,8 @@
 // type must agree in every detail. types.go is the table of column types: adding a
 // type is one row there. wiretype.go is the table of type bytes, layout.go compares
 // schema and table map, row.go is what callers see of a row, value.go and json.go
-// render single values. gtid.go, gtidset.go, position.go and evidence.go are independent:
+// render single values. newimage.go and jsonpatch.go put new images together that refer to the old
+// ones. gtid.go, gtidset.go, position.go and evidence.go are independent:
 // they hold positions in a server's history and the proof that two histories are the
 // same. transactionid.go and skip.go name single transactions. pattern.go selects tables
 // by name. supplied.go turns what a table map with full metadata describes into a schema.
