@@ -308,6 +308,7 @@ func (p *Pipeline) newLoop(src source.Source) *loop {
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
 		sink: to, deltas: can.Atomic && can.Deltas,
 		server: src, positions: src, schemas: src, keys: src, older: src,
+		writes: writeChecks{source: src},
 	}
 	if p.from == FromReplace {
 		l.from, l.replaces = "", true

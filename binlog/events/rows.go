@@ -83,7 +83,7 @@ func (k eventType) op() binlog.Op {
 }
 
 // isRows reports whether events of a type have row images.
-func (k eventType) isRows() bool { return k == partialUpdateRowsEvent || k.rowsFormat().op != 0 }
+func (k eventType) isRows() bool { return k.rowsFormat().op != 0 }
 
 // isStatementEnd reports whether a rows event without a table map only ends a statement: its table
 // id is all ones, in one of the widths that servers have used, and it has no rows. A table can have
