@@ -34,9 +34,10 @@
 //
 // # Limits
 //
-// Row images without some of the columns are rejected by name. So are a type that is not in the
-// table of column types, and a character set that neither MySQL 9.7 nor MariaDB 10.11 has, unless
-// the mapping excludes the column.
+// Row images that lack columns are rejected by name, apart from new images whose values the old
+// image has (MariaDB's FULL_NODUP). So are a type that is not in the table of column types, and a
+// character set that neither MySQL 9.7 nor MariaDB 10.11 has, unless the mapping excludes the
+// column.
 //
 // A column in MariaDB's temporal format of version 5.3 has no fractional-second digits in a table
 // map: the schema must be of the time of the rows.
@@ -60,8 +61,9 @@
 // binlog/ddl. docs/values.md has a line for each type. wiretype.go is the table of type bytes,
 // layout.go compares schema and table map, row.go is what callers see of a row, value.go and
 // json.go render single values, hires.go and compressed.go those of forms that only MariaDB
-// has. gtid.go, gtidset.go, position.go and evidence.go are independent: they hold positions
-// in a server's history and the proof that two histories are the same. transactionid.go and
-// skip.go name single transactions. pattern.go selects tables by name. supplied.go turns what
-// a table map with full metadata describes into a schema.
+// has. newimage.go and jsonpatch.go complete new images that refer to the old ones. gtid.go,
+// gtidset.go, position.go and evidence.go are independent: they hold positions in a server's
+// history and the proof that two histories are the same. transactionid.go and skip.go name single
+// transactions. pattern.go selects tables by name. supplied.go turns what a table map with full
+// metadata describes into a schema.
 package binlog

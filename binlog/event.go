@@ -36,9 +36,9 @@ type Change struct {
 // Kind is the kind of an Event; it decides which fields of the Event are filled.
 type Kind uint8
 
-// The kinds of Event, in the order a stream yields them within a transaction:
-// Changes*, then Commit. Progress and Statement come between transactions; only the
-// Statement of a CREATE TABLE ... SELECT comes before the rows of its transaction.
+// The kinds of Event, in the order a stream yields them within a transaction: Changes* and
+// RowStatement*, then Commit. Progress and Statement come between transactions; only the Statement
+// of a CREATE TABLE ... SELECT comes before the rows of its transaction.
 const (
 	// Changes carries the rows of one rows event of a mapped table.
 	Changes Kind = iota + 1
@@ -52,6 +52,10 @@ const (
 	Progress
 	// PreparedRows carries rows of an XA transaction that are not visible yet, see Event.XA.
 	PreparedRows
+	// RowStatement carries a statement of a transaction whose changes of rows are logged as its
+	// text, instead of as rows (binlog_format=STATEMENT or MIXED): an INSERT, for example. Which
+	// tables it changes is not known.
+	RowStatement
 )
 
 // Event is one step of a stream of changes. It is valid until the next call of the
@@ -63,12 +67,12 @@ type Event struct {
 	Time int64
 
 	// InTransaction is set while the event's transaction is open: the stream's position does not
-	// include the event yet. It is set for Changes, and for a Statement that comes before the rows
-	// of its own transaction (CREATE TABLE ... SELECT).
+	// include the event yet. It is set for Changes and RowStatements, and for a Statement that
+	// comes before the rows of its own transaction (CREATE TABLE ... SELECT).
 	InTransaction bool
 
-	// Database (the session's default), SQL and Session belong to a Statement. SQL is UTF-8,
-	// without MariaDB's SET STATEMENT ... FOR prefix.
+	// Database (the session's default), SQL and Session belong to a Statement or RowStatement. SQL
+	// is UTF-8, without MariaDB's SET STATEMENT ... FOR prefix.
 	Database string
 	SQL      string
 	Session  Session

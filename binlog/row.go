@@ -22,13 +22,20 @@ type Row struct {
 	spans []span
 	cells [][]byte
 	size  int // of the part of image that is the row's
+	// patched holds the values of JSON columns that were logged as changes of the old value, one
+	// after the other. patches are the ranges of these values in patched.
+	patched []byte
+	patches []span
 }
 
-// span is the range of a value in its image, without the length prefix.
+// span is the range of a value in its image, without the length prefix. If start is outsideImage,
+// the value is not in the image: end is its index in Row.patches, or outsideImage for a NULL.
 type span struct{ start, end uint32 }
 
+const outsideImage = math.MaxUint32
+
 // nullSpan marks a NULL.
-var nullSpan = span{start: math.MaxUint32, end: math.MaxUint32}
+var nullSpan = span{start: outsideImage, end: outsideImage}
 
 // DecodeImage points r at the row image at the start of image; present is the
 // event's columns-present bitmap. It returns the image's length in bytes. A column that is not
@@ -37,18 +44,13 @@ var nullSpan = span{start: math.MaxUint32, end: math.MaxUint32}
 // included. MariaDB 11.8.9 leaves generated columns out of the images of most statements.
 func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	n := len(l.columns)
-	if uint64(len(image)) >= math.MaxUint32 {
-		return 0, fmt.Errorf("decode row of %s: the image of %d bytes is too long",
-			l.table.FullName(), len(image))
-	}
 	isWhole, err := l.checkPresent(present)
 	if err != nil {
 		return 0, err
 	}
-	if cap(r.spans) < n {
-		r.spans = make([]span, n)
+	if err := r.begin(l, image); err != nil {
+		return 0, err
 	}
-	r.layout, r.image, r.cells, r.spans = l, image, nil, r.spans[:n]
 	if !isWhole {
 		return r.decodeIncomplete(present)
 	}
@@ -129,6 +131,20 @@ func (r *Row) decodeIncomplete(present []byte) (int, error) {
 	return pos, nil
 }
 
+// begin prepares r for the spans of an image.
+func (r *Row) begin(l *Layout, image []byte) error {
+	if uint64(len(image)) >= outsideImage {
+		return fmt.Errorf("decode row of %s: the image of %d bytes is too long",
+			l.table.FullName(), len(image))
+	}
+	n := len(l.columns)
+	if cap(r.spans) < n {
+		r.spans = make([]span, n)
+	}
+	r.layout, r.image, r.cells, r.spans = l, image, nil, r.spans[:n]
+	return nil
+}
+
 // checkPresent validates a columns-present bitmap, and reports whether every column is present.
 // Bits after the last column have no meaning; MySQL sets them.
 func (l *Layout) checkPresent(present []byte) (isWhole bool, err error) {
@@ -165,7 +181,8 @@ func (l *Layout) isMissing(i int) error {
 			l.table.FullName(), name, name)
 	}
 	return fmt.Errorf("decode row of %s: column %s is not in the row image: "+
-		"set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
+		"set binlog_row_image=FULL on the server, and in sessions that set it otherwise, "+
+		"and then read the table again with rowfall backfill",
 		l.table.FullName(), name)
 }
 
@@ -174,6 +191,7 @@ func (l *Layout) tooLong(i, size int) error {
 		l.table.FullName(), l.table.Columns[i].Name, size, l.columns[i].size, remedySchema)
 }
 
+// isMissing returns the error of column i, which an image does not hold.
 func (l *Layout) endsEarly(i int) error {
 	return fmt.Errorf("decode row of %s: the row image ends before column %s: %s",
 		l.table.FullName(), l.table.Columns[i].Name, remedySchema)
@@ -205,7 +223,7 @@ func (r *Row) IsNull(i int) bool {
 	if r.layout.text {
 		return r.cells[i] == nil
 	}
-	return r.spans[i].start == math.MaxUint32
+	return r.spans[i] == nullSpan
 }
 
 // Raw returns column i's undecoded bytes; nil for NULL. Two rows of one layout hold the
@@ -216,8 +234,8 @@ func (r *Row) Raw(i int) []byte {
 		return r.cells[i]
 	}
 	s := r.spans[i]
-	if s.start == math.MaxUint32 {
-		return nil
+	if s.start == outsideImage {
+		return r.patch(s)
 	}
 	return r.image[s.start:s.end:s.end]
 }

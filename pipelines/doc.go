@@ -16,6 +16,8 @@
 //     when a unit is applied; linger.go: how long units are batched
 //   - statement.go, effects.go, catalog.go: statements that were logged as text, such as DDL, their
 //     effects on tables, and the definitions that they are applied to
+//   - row_statement.go, write_checks.go: statements whose changes of rows were logged as text, and
+//     the proof that such a statement changes no mapped table
 //   - schemas.go: comparison of the data's schemas with the server's
 //   - tentative.go, schema_dump.go: starts before the recorded definitions, and --schema
 //   - former.go, heirs.go, removal.go: keys that a table's former definitions or names wrote, and

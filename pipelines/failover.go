@@ -42,9 +42,11 @@ func (p *Pipeline) runServers(ctx context.Context, state sink.State, stored prog
 	var failed failedServers
 	addresses := p.config.Source.MySQL.Addresses
 	for i, address := range addresses {
-		src, err := p.openMySQL(ctx, address)
+		src, err := p.openMySQL(ctx, []string{address})
 		if err == nil {
+			p.serverAddr.Store(&address)
 			err = p.runServer(ctx, src, state, stored, &failed)
+			p.serverAddr.Store(nil)
 			src.Close()
 		} else if ctx.Err() == nil {
 			failed.add(address, err, "")
@@ -89,6 +91,15 @@ func (p *Pipeline) runServer(
 	}
 	failed.add(src.Identity().Addr, err, reason)
 	return err
+}
+
+// serverAddresses returns the address of the server that the pipeline follows. While it follows
+// none, these are all the servers of source.mysql.addresses.
+func (p *Pipeline) serverAddresses() []string {
+	if addr := p.serverAddr.Load(); addr != nil {
+		return []string{*addr}
+	}
+	return p.config.Source.MySQL.Addresses
 }
 
 func (p *Pipeline) hasOtherServers() bool { return len(p.config.Source.MySQL.Addresses) > 1 }

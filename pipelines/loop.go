@@ -57,6 +57,7 @@ type loop struct {
 	stream    source.Stream
 	tables    *tableSet
 	check     schemaCheck
+	writes    writeChecks
 	jobs      *jobs.Engine
 	lastJob   int // the number of the last job
 	// jobsChanged is set when a table has a job that the engine may not know.
@@ -205,6 +206,8 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 		return l.idle(ctx, ev)
 	case binlog.PreparedRows:
 		return l.preparedRows(ctx, ev)
+	case binlog.RowStatement:
+		return l.rowStatement(ctx, ev)
 	}
 	return nil
 }

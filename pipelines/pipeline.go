@@ -46,6 +46,8 @@ type Pipeline struct {
 
 	stats stats
 	holds holds.Set
+	// serverAddr is the address of the server that the present run follows; nil between two.
+	serverAddr atomic.Pointer[string]
 
 	// keyTypes is used only by the goroutine of the run.
 	keyTypes keyTypeFaults
@@ -131,7 +133,7 @@ func (p *Pipeline) mysqlConfig() mysql.Config {
 
 // openMySQL connects to the first of the addresses that accepts. Close the result.
 func (p *Pipeline) openMySQL(
-	ctx context.Context, addresses ...string,
+	ctx context.Context, addresses []string,
 ) (*mysqlsource.Source, error) {
 	config := p.mysqlConfig()
 	config.Addresses = addresses
@@ -308,6 +310,7 @@ func (p *Pipeline) newLoop(src source.Source) *loop {
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
 		sink: to, deltas: can.Atomic && can.Deltas,
 		server: src, positions: src, schemas: src, keys: src, older: src,
+		writes: writeChecks{source: src},
 	}
 	if p.from == FromReplace {
 		l.from, l.replaces = "", true

@@ -41,7 +41,7 @@ func (p *Pipeline) replace(ctx context.Context) error {
 		return stop("--from %s: this kind of sink cannot hold new data while it serves "+
 			"the old data; empty it, and start without --from", p.from)
 	}
-	src, err := p.openMySQL(ctx, p.config.Source.MySQL.Addresses...)
+	src, err := p.openMySQL(ctx, p.config.Source.MySQL.Addresses)
 	if err != nil {
 		return err
 	}

@@ -110,6 +110,8 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 			if !ev.InTransaction {
 				err = r.passed(stream, send)
 			}
+		case binlog.RowStatement:
+			r.rowStatement(ev)
 		case binlog.Commit, binlog.Progress:
 			r.stepXA(ev.XA)
 			err = r.passed(stream, send)
@@ -271,6 +273,15 @@ func (r *replay) statement(ev *binlog.Event) {
 	}
 }
 
+// rowStatement handles a statement that was logged as text instead of rows. Any table may have
+// changed because of it, by a trigger for example.
+func (r *replay) rowStatement(ev *binlog.Event) {
+	for name := range r.tables {
+		r.readWhole(name, "a statement that was logged as its text may have changed it: "+
+			shorten(ev.SQL))
+	}
+}
+
 // Table implements events.Tables.
 func (r *replay) Table(database, name string) (*binlog.Table, error) {
 	t := r.tables[database+"."+name]
@@ -318,7 +329,7 @@ func (p *Pipeline) resolveReplay(
 ) (r replayRequest, err error) {
 	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
 	defer cancel()
-	src, err := p.openMySQL(ctx)
+	src, err := p.openMySQL(ctx, p.serverAddresses())
 	if err != nil {
 		return r, err
 	}

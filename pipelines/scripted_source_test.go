@@ -29,8 +29,11 @@ var errEndOfScript = errors.New("end of the script")
 // scriptedSource is a source without a server: it sends the events of a script, and its tables
 // never change. Its position is the number of events sent.
 type scriptedSource struct {
-	tables []*binlog.Table
-	script []*binlog.Event
+	why string // the result of CheckWritten
+	// checked counts the calls of CheckWritten.
+	checked int
+	tables  []*binlog.Table
+	script  []*binlog.Event
 	// write returns the script once the run has loaded its tables; nil if script is set already.
 	write func(*binlog.Table) []*binlog.Event
 	// images are the rows of the first table, which is an intTable, for a load.
@@ -330,6 +333,21 @@ func (s *scriptedSource) UnloggedCascades(
 		}
 	}
 	return found, nil
+}
+
+func (s *scriptedSource) CheckWritten(context.Context, ddl.TableName) (string, error) {
+	s.checked++
+	return s.why, nil
+}
+
+func (s *scriptedSource) CheckRead(context.Context, ddl.TableName) (string, error) {
+	return "", nil
+}
+
+func (s *scriptedSource) Cascades(
+	ctx context.Context, tables []ddl.TableName,
+) ([]source.UnloggedCascade, error) {
+	return s.UnloggedCascades(ctx, tables)
 }
 
 func (s *scriptedSource) TableSchema(_ context.Context, t ddl.TableName) (*binlog.Table, error) {

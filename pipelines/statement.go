@@ -20,6 +20,9 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	l.stats.statements.Add(1)
 	l.previous = l.progress.Position
 	s := ddl.Parse(ev.SQL, l.ddlOptions(ev))
+	if err := l.checkWritesAgain(s, ev.SQL); err != nil {
+		return err
+	}
 	touches := false
 	if ev.Skipped == nil {
 		var err error

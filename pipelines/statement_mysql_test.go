@@ -51,17 +51,6 @@ func testStops(t *testing.T, d *database) {
 	}
 }
 
-// What the binlog does not hold as rows stops the pipeline, however often it is read.
-func testStatementFormat(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
-	m := newMemory()
-	r := start(t, d.config(), m, "")
-	m.waitAt(t, d.end())
-	d.exec("SET SESSION binlog_format = 'STATEMENT'", "INSERT INTO t VALUES (1, 1)",
-		"SET SESSION binlog_format = 'ROW'")
-	r.mustStop("logged as a statement instead of rows")
-}
-
 // Statements that change nothing mapped pass, and new tables are mapped.
 func testFollowed(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")

@@ -16,6 +16,8 @@ import (
 type stats struct {
 	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
 
+	passed atomic.Uint64 // see Stats.PassedStatements
+
 	letters  atomic.Int64  // see Stats.DeadLetters
 	prepared atomic.Int64  // see Stats.PreparedXA
 	loaded   atomic.Int64  // rows of finished chunks
@@ -56,6 +58,9 @@ type Stats struct {
 	Splits uint64
 	// Statements counts statements that were logged as text.
 	Statements uint64
+	// PassedStatements counts those of Statements that have changed rows, but none of mapped
+	// tables.
+	PassedStatements uint64
 	// DeadLetters is the number of rows of which a change could not be applied, and which have a
 	// dead letter instead.
 	DeadLetters int64
@@ -125,7 +130,8 @@ func (p *Pipeline) Stats() Stats {
 	s := Stats{
 		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
-		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
+		Statements: m.statements.Load(), PassedStatements: m.passed.Load(),
+		Loaded: m.loaded.Load(), Expected: m.expected.Load(),
 		DeadLetters: m.letters.Load(), PreparedXA: m.prepared.Load(), Tables: m.tables.Load(),
 		Phase: sink.Phase(m.phase.Load()), Streaming: m.streaming.Load(), Held: p.held(),
 		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),

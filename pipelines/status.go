@@ -62,7 +62,7 @@ func appendStats(dst []byte, s *Stats, phase string) []byte {
 	dst = appendValue(dst, "retrying", s.Retrying)
 	dst = appendValue(dst, "unproved", s.Unproved)
 	dst = fmt.Appendf(dst, ",dead_letters=%d", s.DeadLetters)
-	dst = fmt.Appendf(dst, ",splits=%d", s.Splits)
+	dst = fmt.Appendf(dst, ",splits=%d,passed_statements=%d", s.Splits, s.PassedStatements)
 	dst = fmt.Appendf(dst, ",prepared_xa=%d", s.PreparedXA)
 	tables := make([]string, len(s.Unmapped))
 	for i, t := range s.Unmapped {

@@ -49,7 +49,7 @@ func DumpStatements(text string, o Options) iter.Seq2[*Statement, string] {
 // dumpStatements iterates over the statements of a file, with the options that USE has changed.
 func dumpStatements(text string, o Options) iter.Seq2[dumpStatement, Options] {
 	return func(yield func(dumpStatement, Options) bool) {
-		for s := range splitDump(text, o.dialect()) {
+		for s := range splitDump(text, o.Dialect()) {
 			words := sqltext.Split(s.sql)
 			if len(words) > 1 && words[0].Is("USE") {
 				o.Database = words[1].Text

@@ -98,7 +98,8 @@ func (o *Options) isStrict() bool {
 	return o.SQLMode&(ModeStrictTransTables|ModeStrictAllTables) != 0
 }
 
-func (o *Options) dialect() sqltext.Dialect {
+// Dialect returns how the text of a statement is to be cut into words.
+func (o *Options) Dialect() sqltext.Dialect {
 	return sqltext.Dialect{
 		ANSIQuotes:         o.SQLMode&ModeANSIQuotes != 0,
 		NoBackslashEscapes: o.SQLMode&ModeNoBackslashEscapes != 0,

@@ -43,7 +43,7 @@ func Parse(sql string, o Options) *Statement {
 
 // readHead returns the first tokens of a statement, and whether these are all.
 func readHead(sql string, o Options) (head []token, complete bool) {
-	d := o.dialect()
+	d := o.Dialect()
 	scanner := d.NewScanner([]byte(sql[:min(len(sql), maxParsed)]))
 	for len(head) < headTokens {
 		t, ok := scanner.Next()
@@ -77,7 +77,7 @@ func (p *parser) readAll(sql string) bool {
 		p.fail("the statement is longer than %d bytes", maxParsed)
 		return false
 	}
-	all, err := tokens(sql, p.o.dialect())
+	all, err := tokens(sql, p.o.Dialect())
 	if err != nil {
 		p.fail("%w", err)
 		return false
@@ -184,7 +184,7 @@ func (p *parser) tableName() TableName {
 	if p.accept(".") {
 		database, table = table, p.name()
 	}
-	name := p.o.tableName(database, table)
+	name := p.o.TableName(database, table)
 	if name.Database == "" {
 		p.fail("table %s has no database", name.Table)
 	}

@@ -298,7 +298,7 @@ func (c *Column) setType(t *dataType, charset string) {
 
 // parseSQLType reads a type in the spelling of information_schema.
 func parseSQLType(sqlType string) (dataType, error) {
-	d := (&Options{}).dialect()
+	d := (&Options{}).Dialect()
 	list, err := tokens(sqlType, d)
 	if err != nil {
 		return dataType{}, err

@@ -137,16 +137,16 @@ const (
 func (s *Statement) Mentions(match func(TableName) bool) bool {
 	// A name that is never found would be a table whose change is missed. So comments for other
 	// servers count, and so do double quotes, whatever the session's sql_mode.
-	d := sqltext.Dialect{NoBackslashEscapes: s.options.dialect().NoBackslashEscapes}
+	d := sqltext.Dialect{NoBackslashEscapes: s.options.Dialect().NoBackslashEscapes}
 	scanner := d.NewScanner([]byte(s.sql))
 	var before, last token // the two tokens before the current one
 	for t, ok := scanner.Next(); ok; t, ok = scanner.Next() {
 		current := newToken(t, d)
 		if current.kind != tokenMark {
-			if match(s.options.tableName("", current.text)) {
+			if match(s.options.TableName("", current.text)) {
 				return true
 			}
-			if last.is(".") && match(s.options.tableName(before.text, current.text)) {
+			if last.is(".") && match(s.options.TableName(before.text, current.text)) {
 				return true
 			}
 		}
@@ -155,8 +155,8 @@ func (s *Statement) Mentions(match func(TableName) bool) bool {
 	return scanner.Unterminated()
 }
 
-// tableName returns a table's name as the server stores it.
-func (o *Options) tableName(database, table string) TableName {
+// TableName returns a table's name as the server stores it.
+func (o *Options) TableName(database, table string) TableName {
 	if database == "" {
 		database = o.Database
 	}

@@ -16,64 +16,12 @@ import (
 
 // Events that are not supported end the stream with an error that names the remedy.
 func testRefusals(t *testing.T, f *harness) {
-	f.exec("CREATE TABLE shop.docs (id INT UNSIGNED NOT NULL PRIMARY KEY, v JSON)")
-	f.tables["shop.docs"] = &binlog.Table{
-		Database: "shop",
-		Name:     "docs",
-		Primary:  []int{0},
-		Columns: []binlog.Column{
-			{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
-			{Name: "v", SQLType: "json", Type: binlog.TypeJSON, Nullable: true},
-		},
-	}
-	f.exec(`INSERT INTO shop.docs VALUES (1, '{"a": "a long enough value", ` +
-		`"b": "another one that is not touched at all"}')`)
 	cases := []struct {
 		name string
 		sql  []string
 		want []string
 		only mysql.Flavor
 	}{
-		{
-			"statement",
-			[]string{
-				"SET SESSION binlog_format='STATEMENT'",
-				"INSERT INTO shop.a VALUES (100, 2001, 'v', 'x')",
-				"SET SESSION binlog_format='ROW'",
-			},
-			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
-			0,
-		},
-		{
-			"set statement",
-			[]string{
-				"SET SESSION binlog_format='STATEMENT'",
-				"SET STATEMENT max_statement_time=10 FOR INSERT INTO shop.a VALUES (110, 2001, " +
-					"'v', 'x')",
-				"SET SESSION binlog_format='ROW'",
-			},
-			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
-			mysql.MariaDB,
-		},
-		{
-			"analyze",
-			[]string{
-				"SET SESSION binlog_format='STATEMENT'",
-				"ANALYZE UPDATE shop.a SET v = 'w' WHERE id = 110",
-				"SET SESSION binlog_format='ROW'",
-			},
-			[]string{"binlog_format=ROW", "ANALYZE UPDATE shop.a"},
-			mysql.MariaDB,
-		},
-		{
-			"json",
-			[]string{
-				"SET SESSION binlog_row_value_options='PARTIAL_JSON'",
-				`UPDATE shop.docs SET v = JSON_SET(v, '$.a', 'short')`,
-			},
-			[]string{"binlog_row_value_options=''", "shop.docs"},
-			mysql.MySQL,
-		},
 		{
 			"columns",
 			[]string{

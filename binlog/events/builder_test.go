@@ -53,7 +53,7 @@ func (m *eventBuilder) head(offset uint64) {
 	body := make([]byte, 2+50+4)
 	binary.LittleEndian.PutUint16(body, 4)
 	lengths := bytes.Repeat([]byte{8}, 42)
-	lengths[queryEvent-1] = 13
+	lengths[queryEvent-1], lengths[executeLoadQueryEvent-1] = 13, 26
 	lengths[writeRowsEvent-1], lengths[updateRowsEvent-1], lengths[deleteRowsEvent-1] = 10, 10, 10
 	algorithm := byte(0)
 	if m.checksum {
@@ -127,6 +127,13 @@ func rowsBody(id byte, n int) []byte {
 		b = append(b, 0, byte(i), 1, 0, 0, 5, 0)
 		b = append(b, "hello"...)
 	}
+	return b
+}
+
+// damagedRowsBody is rowsBody with another number of columns than the table map.
+func damagedRowsBody(id byte) []byte {
+	b := rowsBody(id, 1)
+	b[10]++
 	return b
 }
 

@@ -21,7 +21,8 @@
 // MariaDB's GTID event opens the transaction itself, unless its flag FL_STANDALONE is set. Servers
 // without GTIDs go from idle to open directly. A compressed transaction (TRANSACTION_PAYLOAD_EVENT)
 // is the same sequence without the GTID event, in one event. A statement within a transaction
-// (CREATE TABLE ... SELECT) is yielded with InTransaction set, before the position includes it.
+// (CREATE TABLE ... SELECT) is yielded with InTransaction set, before the position includes it. So
+// is a statement whose changes of rows were logged as its text (binlog.RowStatement).
 //
 // A server sends no part of a transaction before all of it is in the file. Only a crash leaves the
 // beginning of a transaction at the end of a file: MySQL cuts it off when it starts again, MariaDB

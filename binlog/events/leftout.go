@@ -2,7 +2,6 @@ package events
 
 import (
 	"slices"
-	"strings"
 
 	"rowfall/binlog"
 )
@@ -60,17 +59,6 @@ func (p *Parser) isLeavingOut() bool {
 // leavesOut reports whether rows of a table are left out of the transaction.
 func (t *transaction) leavesOut(database, name string) bool {
 	return len(t.skipsTables) > 0 && slices.Contains(t.skipsTables, database+"."+name)
-}
-
-// skipsOnlyTables returns an addition to the error of changes that were logged as a statement, if a
-// request leaves out some tables of the transaction: such changes belong to no known table.
-func (t *transaction) skipsOnlyTables() string {
-	if len(t.skipsTables) == 0 {
-		return ""
-	}
-	return "; the request to skip only the changes of " + strings.Join(t.skipsTables, ", ") +
-		" does not apply, because a statement does not tell its tables: " +
-		"skip the whole transaction, without --table"
 }
 
 // addTable records the table of a table map, if the transaction is being left out. wide is set if

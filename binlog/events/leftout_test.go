@@ -149,7 +149,7 @@ func TestSkipTable(t *testing.T) {
 		m.add(queryEvent, 0, queryBody("BEGIN"))
 		m.add(tableMapEvent, 0, mapBody(2, "t"))
 		m.add(writeRowsEvent, 0, rowsBody(2, 1))
-		m.add(partialUpdateRowsEvent, 0, rowsBody(2, 2))
+		m.add(writeRowsEvent, 0, damagedRowsBody(2))
 		m.add(xidEvent, 0, make([]byte, 8))
 	})
 	want := []string{"rows", "commit", "rows", "commit", "rows", "commit"}
@@ -227,32 +227,6 @@ func TestIncidentAfterSkip(t *testing.T) {
 		})
 		if err == nil || !strings.Contains(err.Error(), "changes may be missing") {
 			t.Errorf("skip %s: error %v", at, err)
-		}
-	}
-}
-
-// A request for some tables does not apply to changes that were logged as a statement. The error
-// says so, because the transaction would stop the pipeline again without a reason.
-func TestSkipTablesOfStatement(t *testing.T) {
-	for name, add := range map[string]func(m *eventBuilder){
-		"DELETE":    func(m *eventBuilder) { m.add(queryEvent, 0, queryBody("DELETE FROM t")) },
-		"LOAD DATA": func(m *eventBuilder) { m.add(beginLoadQueryEvent, 0, make([]byte, 8)) },
-	} {
-		m := &eventBuilder{checksum: true}
-		m.head(4)
-		m.add(gtidLogEvent, 0, gtidBody(1))
-		m.add(queryEvent, 0, queryBody("BEGIN"))
-		add(m)
-		p := newParser(newOneTable())
-		at, err := binlog.ParseTransactionID("gtid:" + strings.Repeat("ab", 16) + ":1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.Skip([]binlog.Skip{{At: at, Tables: []string{"shop.t"}}})
-		err = feed(p, m.events, func(*binlog.Event) {})
-		const want = "the request to skip only the changes of shop.t does not apply"
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: the error is %v", name, err)
 		}
 	}
 }

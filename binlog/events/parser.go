@@ -362,7 +362,7 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 		writeRowsCompressedEventV1, updateRowsCompressedEventV1, deleteRowsCompressedEventV1,
 		partialUpdateRowsEvent:
 		return p.rows(h, body)
-	case queryEvent, queryCompressedEvent:
+	case queryEvent, queryCompressedEvent, executeLoadQueryEvent:
 		return p.query(h, body)
 	case xidEvent:
 		if p.transaction.state == stateIdle {
@@ -376,6 +376,9 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 	case intvarEvent, randEvent, userVarEvent:
 		// They set variables for the QUERY_EVENT that follows, which is checked itself.
 		return nil, nil
+	case beginLoadQueryEvent, appendBlockEvent, deleteFileEvent:
+		// They are the content of the file for an EXECUTE_LOAD_QUERY_EVENT.
+		return nil, nil
 	}
 	if h.flags&flagIgnorable != 0 && h.typ != partialRowDataEvent {
 		return nil, nil
@@ -387,10 +390,8 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 	switch h.typ {
 	case preGAWriteRowsEvent, preGAUpdateRowsEvent, preGADeleteRowsEvent:
 		return nil, reject("row events of MySQL 5.1.17 and earlier are not supported")
-	case loadEvent, newLoadEvent, createFileEvent, appendBlockEvent, execLoadEvent, deleteFileEvent,
-		beginLoadQueryEvent, executeLoadQueryEvent:
-		return nil, reject("a LOAD DATA was logged as a statement%s: %w",
-			p.transaction.skipsOnlyTables(), errStatementFormat)
+	case loadEvent, newLoadEvent, createFileEvent, execLoadEvent:
+		return nil, reject("a LOAD DATA was logged as a statement: %w", errStatementFormat)
 	case partialRowDataEvent:
 		return nil, reject("a large event with rows was logged in parts, as MariaDB 12.3 does, " +
 			"which is not supported yet: raise binlog_row_event_fragment_threshold on the server")

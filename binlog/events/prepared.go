@@ -56,6 +56,8 @@ type keeping struct {
 	parts     int
 	size      int
 	tooLarge  bool
+	// hasStatement is set if changes of rows were logged as text.
+	hasStatement bool
 	// ids holds the table ids of the transaction's table maps.
 	ids map[uint64]keptTable
 	// tables are those with rows that are kept, and missing those with rows that are not.
@@ -111,11 +113,12 @@ func (p *Parser) keep(h header, body []byte) (ev *binlog.Event, handled bool, er
 	case h.typ == tableMapEvent:
 		p.recordTime(h)
 		isKept, err = p.keepTable(c)
-	case h.typ == queryEvent || h.typ == queryCompressedEvent:
+	case h.typ == queryEvent || h.typ == queryCompressedEvent || h.typ == executeLoadQueryEvent:
 		q, err := p.parseQuery(h, body)
 		if err != nil || !q.isKept() {
 			return nil, err != nil, err
 		}
+		p.keeping.hasStatement = p.keeping.hasStatement || q.class != classRollback
 		// Which tables the statement has changed is examined at the XA COMMIT.
 		isKept = true
 	case h.typ.isRows():
@@ -126,7 +129,13 @@ func (p *Parser) keep(h header, body []byte) (ev *binlog.Event, handled bool, er
 	if err != nil || !isKept {
 		return nil, true, err
 	}
-	return p.keepEvent(h, body), true, nil
+	ev = p.keepEvent(h, body)
+	// Which tables a statement has changed is not known without its text.
+	if p.keeping.tooLarge && p.keeping.hasStatement {
+		return nil, true, reject("an XA transaction of more than %d bytes has changes that were "+
+			"logged as a statement instead of rows: %w", maxPrepared, errStatementFormat)
+	}
+	return ev, true, nil
 }
 
 // isKept reports whether a statement of an XA transaction is handled at the XA COMMIT.

@@ -8,7 +8,8 @@ import (
 	"rowfall/binlog/sqltext"
 )
 
-// query handles QUERY_EVENT: the text of a statement, or BEGIN, COMMIT, ROLLBACK and the like.
+// query handles QUERY_EVENT: the text of a statement, or BEGIN, COMMIT, ROLLBACK and the like. It
+// also handles EXECUTE_LOAD_QUERY_EVENT, the text of a LOAD DATA, which has a longer post-header.
 func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		p.transaction = p.newTransaction(transaction{}) // without a GTID event before it
@@ -34,10 +35,10 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 		}
 		return p.statement(h, q), nil
 	case classRows:
-		return p.rowStatement(q)
+		return p.rowStatement(h, q)
 	default:
 		if p.transaction.state == stateOpen {
-			return p.rowStatement(q)
+			return p.rowStatement(h, q)
 		}
 		return p.statement(h, q), nil
 	}
@@ -62,7 +63,11 @@ type queryEventBody struct {
 // parseQuery reads a QUERY_EVENT and classifies its statement.
 func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error) {
 	c := cursor{b: body}
-	fixed := cursor{b: c.bytes(uint64(p.postHeaderLength(queryEvent, 13)))}
+	typ, usual := queryEvent, 13
+	if h.typ == executeLoadQueryEvent {
+		typ, usual = h.typ, 26
+	}
+	fixed := cursor{b: c.bytes(uint64(p.postHeaderLength(typ, usual)))}
 	fixed.bytes(8) // thread, execution time
 	databaseLength := uint64(fixed.byte())
 	fixed.uint16() // error code
@@ -84,7 +89,7 @@ func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error)
 		p.recordTime(h)
 	}
 	switch q.class {
-	case classDefinition, classAnalyze, classOther:
+	case classDefinition, classAnalyze, classRows, classOther:
 		vars := parseStatusVars(statusVars)
 		q.session, q.hasNoEffect = vars.session, vars.hasNoEffect
 		collation := vars.clientCollation
@@ -178,9 +183,8 @@ func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
 	return ev
 }
 
-// rowStatement rejects a statement that changes rows, or could. A text of comments alone is
-// ignored.
-func (p *Parser) rowStatement(q queryEventBody) (*binlog.Event, error) {
+// rowStatement yields a statement that changes rows, or could. A text of comments alone is ignored.
+func (p *Parser) rowStatement(h header, q queryEventBody) (*binlog.Event, error) {
 	s := sqltext.NewScanner(q.text)
 	if _, ok := nextWord(&s); !ok || p.discarding() {
 		if ok {
@@ -188,11 +192,17 @@ func (p *Parser) rowStatement(q queryEventBody) (*binlog.Event, error) {
 		}
 		return nil, nil
 	}
-	return nil, reject(
-		"changes were logged as a statement instead of rows (in database %s: %q)%s: %w",
-		binlog.Clip(q.database, maxQuoted), binlog.Clip(q.text, maxQuoted),
-		p.transaction.skipsOnlyTables(), errStatementFormat,
-	)
+	if p.transaction.state != stateOpen {
+		return nil, reject(
+			"changes were logged as a statement instead of rows (in database %s: %q): %w",
+			binlog.Clip(q.database, maxQuoted), binlog.Clip(q.text, maxQuoted),
+			errStatementFormat,
+		)
+	}
+	ev := p.emit(binlog.RowStatement, p.time(h))
+	ev.InTransaction = true
+	ev.Database, ev.SQL, ev.Session = string(q.database), string(q.text), q.session
+	return ev, nil
 }
 
 // class is a group of statements that the parser handles alike.
@@ -206,7 +216,7 @@ const (
 	classSavepoint               // changes nothing
 	classXA                      // begins or ends an XA transaction
 	classDefinition              // is yielded as a Statement
-	classRows                    // changes rows, or could: it is rejected
+	classRows                    // changes rows, or could: is yielded as a RowStatement
 	classAnalyze                 // ANALYZE TABLE is a definition, MariaDB's ANALYZE is not
 )
 

@@ -79,14 +79,11 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 
 // op returns what happened to the rows of a rows event.
 func (k eventType) op() binlog.Op {
-	if k == partialUpdateRowsEvent {
-		return binlog.Update
-	}
 	return k.rowsFormat().op
 }
 
 // isRows reports whether events of a type have row images.
-func (k eventType) isRows() bool { return k == partialUpdateRowsEvent || k.rowsFormat().op != 0 }
+func (k eventType) isRows() bool { return k.rowsFormat().op != 0 }
 
 // isStatementEnd reports whether a rows event without a table map only ends a statement: its table
 // id is all ones, in one of the widths that servers have used, and it has no rows. A table can have
@@ -99,39 +96,42 @@ func isStatementEnd(k eventType, id uint64, flags uint16, c cursor) bool {
 	return err == nil && len(images.b) == 0
 }
 
-// rowsFormat describes the layout of a rows event's type. op is 0 for types that are not supported.
+// rowsFormat describes the layout of a rows event's type.
 type rowsFormat struct {
 	op           binlog.Op
 	hasExtraData bool // version 2 of rows events: extra data before the columns
 	compressed   bool // by MariaDB's log_bin_compress
+	isPartial    bool // new images may hold changes of JSON values
 }
 
 func (k eventType) rowsFormat() rowsFormat {
 	switch k {
+	case partialUpdateRowsEvent:
+		return rowsFormat{op: binlog.Update, hasExtraData: true, isPartial: true}
 	case writeRowsEvent:
-		return rowsFormat{binlog.Insert, true, false}
+		return rowsFormat{op: binlog.Insert, hasExtraData: true}
 	case updateRowsEvent:
-		return rowsFormat{binlog.Update, true, false}
+		return rowsFormat{op: binlog.Update, hasExtraData: true}
 	case deleteRowsEvent:
-		return rowsFormat{binlog.Delete, true, false}
+		return rowsFormat{op: binlog.Delete, hasExtraData: true}
 	case writeRowsEventV1:
-		return rowsFormat{binlog.Insert, false, false}
+		return rowsFormat{op: binlog.Insert}
 	case updateRowsEventV1:
-		return rowsFormat{binlog.Update, false, false}
+		return rowsFormat{op: binlog.Update}
 	case deleteRowsEventV1:
-		return rowsFormat{binlog.Delete, false, false}
+		return rowsFormat{op: binlog.Delete}
 	case writeRowsCompressedEvent:
-		return rowsFormat{binlog.Insert, true, true}
+		return rowsFormat{op: binlog.Insert, hasExtraData: true, compressed: true}
 	case updateRowsCompressedEvent:
-		return rowsFormat{binlog.Update, true, true}
+		return rowsFormat{op: binlog.Update, hasExtraData: true, compressed: true}
 	case deleteRowsCompressedEvent:
-		return rowsFormat{binlog.Delete, true, true}
+		return rowsFormat{op: binlog.Delete, hasExtraData: true, compressed: true}
 	case writeRowsCompressedEventV1:
-		return rowsFormat{binlog.Insert, false, true}
+		return rowsFormat{op: binlog.Insert, compressed: true}
 	case updateRowsCompressedEventV1:
-		return rowsFormat{binlog.Update, false, true}
+		return rowsFormat{op: binlog.Update, compressed: true}
 	case deleteRowsCompressedEventV1:
-		return rowsFormat{binlog.Delete, false, true}
+		return rowsFormat{op: binlog.Delete, compressed: true}
 	}
 	return rowsFormat{}
 }
@@ -158,11 +158,6 @@ func (f rowsFormat) split(c cursor) (columns uint64, present []byte, rest cursor
 // flags.
 func (p *Parser) resetRows(k eventType, v *tableVersion, c cursor) error {
 	f := k.rowsFormat()
-	if f.op == 0 {
-		return reject("an update was logged as a patch of a JSON column; " +
-			"set binlog_row_value_options='' on the server, " +
-			"for all sessions, and start again with --from snapshot")
-	}
 	columns, present, c, err := f.split(c)
 	if err != nil {
 		return err
@@ -181,6 +176,10 @@ func (p *Parser) resetRows(k eventType, v *tableVersion, c cursor) error {
 			return err
 		}
 	}
-	p.event.Rows.Reset(v.layout, f.op, before, after, images)
+	if f.isPartial {
+		p.event.Rows.ResetPartial(v.layout, before, after, images)
+	} else {
+		p.event.Rows.Reset(v.layout, f.op, before, after, images)
+	}
 	return nil
 }

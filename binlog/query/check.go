@@ -22,8 +22,8 @@ const codeDenied = mysql.CodeNoPrivilege
 
 // Check returns the Problems that prevent following the server: its binlog settings, the user's
 // privileges, and SELECT on all tables of the patterns, which binlog.ParseTablePattern reads. The
-// error is about the connection, or about a pattern. Settings are the global ones; a session may
-// override them, which the stream notices.
+// error is about the connection, or about a pattern. FormatWarnings is about the format of the
+// events, which sessions can set.
 func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, error) {
 	problems := checkSettings(c.Server())
 	checks := []func(context.Context, *mysql.Conn) ([]Problem, error){
@@ -58,28 +58,6 @@ func checkSettings(s mysql.Server) []Problem {
 				s.BinlogEngine + "), which is not supported yet",
 			"restart the server without binlog_storage_engine, so that it writes an ordinary " +
 				"binlog, or follow a replica that does so and has log_slave_updates",
-		})
-	}
-	if s.RowFormat != "" && s.RowFormat != "ROW" {
-		p = append(p, Problem{
-			"binlog_format is " + s.RowFormat + ", so changes are logged as SQL texts",
-			"SET GLOBAL binlog_format = ROW, put it into the server's configuration, " +
-				"and let open sessions reconnect",
-		})
-	}
-	if s.RowImage != "" && s.RowImage != "FULL" {
-		p = append(p, Problem{
-			"binlog_row_image is " + s.RowImage + ", so changes lack columns",
-			"SET GLOBAL binlog_row_image = FULL, put it into the server's configuration, " +
-				"and let open sessions reconnect",
-		})
-	}
-	if s.PartialJSON {
-		p = append(p, Problem{
-			"binlog_row_value_options has PARTIAL_JSON, " +
-				"so updates of JSON columns are logged as patches",
-			"SET GLOBAL binlog_row_value_options = '', put it into the server's configuration, " +
-				"and let open sessions reconnect",
 		})
 	}
 	if s.ServerID == 0 {

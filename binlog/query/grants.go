@@ -126,9 +126,14 @@ func matches(re, text string) bool {
 
 // mayRead reports whether the grants allow SELECT on every table of a pattern.
 func mayRead(grants []grant, database, table string) bool {
+	return may(grants, "SELECT", database, table)
+}
+
+// may reports whether the grants include a privilege on every table of a pattern.
+func may(grants []grant, privilege, database, table string) bool {
 	covered := false
 	for _, g := range grants {
-		if !g.has("SELECT") {
+		if !g.has(privilege) {
 			continue
 		}
 		if !g.revoked {
@@ -156,7 +161,7 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 	}
 	user, err := account(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("check grants: %w", err)
+		return nil, err
 	}
 	var problems []Problem
 	fold := c.Server().LowerCaseNames != 0

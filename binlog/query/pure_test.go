@@ -329,15 +329,34 @@ func TestSettings(t *testing.T) {
 	}
 	for want, change := range map[string]func(*mysql.Server){
 		"log_bin":        func(s *mysql.Server) { s.LogBin = false },
-		"is MIXED":       func(s *mysql.Server) { s.RowFormat = "MIXED" },
-		"is MINIMAL":     func(s *mysql.Server) { s.RowImage = "MINIMAL" },
-		"PARTIAL_JSON":   func(s *mysql.Server) { s.PartialJSON = true },
 		"server_id is 0": func(s *mysql.Server) { s.ServerID = 0 },
 	} {
 		s := good
 		change(&s)
 		if p := checkSettings(s); len(p) != 1 || !strings.Contains(p[0].String(), want) {
 			t.Errorf("%s: %v", want, p)
+		}
+	}
+}
+
+// Settings that sessions can override are warnings, if they make changes that cannot be applied.
+func TestFormatWarnings(t *testing.T) {
+	for want, s := range map[string]mysql.Server{
+		"":             {RowFormat: "ROW", RowImage: "FULL", PartialJSON: true},
+		" ":            {RowFormat: "ROW", RowImage: "FULL_NODUP"},
+		"is STATEMENT": {RowFormat: "STATEMENT", RowImage: "FULL"},
+		"is MIXED":     {RowFormat: "MIXED"},
+		"is NOBLOB":    {RowFormat: "ROW", RowImage: "NOBLOB"},
+		"PARTIAL_JSON": {RowFormat: "ROW", RowImage: "MINIMAL", PartialJSON: true},
+	} {
+		got := FormatWarnings(s)
+		if p := checkSettings(s); len(p) != 2 { // log_bin and server_id
+			t.Errorf("%+v has the problems %v", s, p)
+		}
+		if strings.TrimSpace(want) == "" && len(got) > 0 ||
+			strings.TrimSpace(want) != "" && (len(got) != 1 ||
+				!strings.Contains(got[0].String(), want)) {
+			t.Errorf("the warnings of %q are %v", want, got)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func TestCheckSettings(t *testing.T) {
 	if p := checkSettings(server); len(p) > 0 {
 		t.Errorf("problems are %v", p)
 	}
-	server.BinlogEngine, server.RowFormat = "innodb", "MIXED"
+	server.BinlogEngine, server.ServerID = "innodb", 0
 	p := checkSettings(server)
 	if len(p) != 2 || !strings.Contains(p[0].What, "InnoDB-based binary log") ||
 		!strings.Contains(p[0].Remedy, "without binlog_storage_engine") {

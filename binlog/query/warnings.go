@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,8 @@ func Warnings(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	for _, row := range r.Rows {
 		variables[strings.ToLower(string(row[0]))] = string(row[1])
 	}
-	warnings := append(retentionWarnings(variables), durabilityWarnings(variables)...)
+	warnings := slices.Concat(FormatWarnings(c.Server()), retentionWarnings(variables),
+		durabilityWarnings(variables))
 	filter, err := ReadBinlogFilter(ctx, c)
 	if err != nil {
 		return nil, err

@@ -21,8 +21,9 @@ func newSkip(logging *logFlags) *cobra.Command {
 			"contains its POSITION: gtid: and one GTID, or FILE:OFFSET on a server without " +
 			"GTIDs.\n" +
 			"With --table only the changes of that table are left out, and the others of the " +
-			"transaction are applied. It has no effect on changes that were logged as a " +
-			"statement.\n" +
+			"transaction are applied. Where changes were logged as a statement, --table states " +
+			"that the statement changes no other mapped table; repeat the command for each " +
+			"table that it changes.\n" +
 			"The request is stored with the data, and executed when the stream reaches that " +
 			"transaction. If the pipeline has stopped or waits for a retry, it runs again at " +
 			"once. If no process runs, the request is stored in the directory for the next " +

@@ -6,6 +6,7 @@
 //   - schema_reader.go: SchemaReader, the definitions of tables as the source has them now
 //   - keys.go: KeySource, searches for rows to read again
 //   - prepared.go: PreparedSource, searches for XA transactions in older files
+//   - write_checker.go: WriteChecker, what statements change besides the tables that they name
 //   - stop_error.go: StopError, a failure that a retry cannot correct
 //
 // Package mysqlsource implements Source for MySQL and MariaDB, and package filesource for binlog

@@ -17,6 +17,7 @@ type Source interface {
 	jobs.RowSource
 	KeySource
 	PreparedSource
+	WriteChecker
 }
 
 // PositionReader reads positions of a source, for a first start and for --from.
