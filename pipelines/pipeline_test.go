@@ -79,7 +79,8 @@ func TestPipeline(t *testing.T) {
 				part{"ReconcileCascades", testReconcileCascades},
 				part{"CascadesByRows", testCascadesByRows},
 				part{"LaterCascades", testLaterCascades},
-				part{"CascadeSettings", testCascadeSettings}),
+				part{"CascadeSettings", testCascadeSettings},
+				part{"Unsent", testUnsent}), // a binlog file cannot be read afterwards
 		)
 	})
 	t.Run("MariaDB118", func(t *testing.T) {
@@ -115,6 +116,7 @@ func TestPipeline(t *testing.T) {
 			part{"Quiet", testQuiet},
 			part{"CloseWhileReading", testCloseWhileReading},
 			part{"LargeRows", testLargeRows},
+			part{"LargeTransaction", testLargeTransaction},
 			part{"ManyDirtyKeys", testManyDirtyKeys},
 			part{"Unmapped", testUnmapped},
 			part{"Skipped", testSkipped},
@@ -125,6 +127,7 @@ func TestPipeline(t *testing.T) {
 			part{"LockedChunk", testLockedChunk},
 			part{"SilentQuery", testSilentQuery},
 			part{"SilentChunk", testSilentChunk},
+			part{"Unsent", testUnsent}, // a binlog file cannot be read afterwards
 		))
 	})
 }
