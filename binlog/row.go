@@ -48,7 +48,8 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	if cap(r.spans) < n {
 		r.spans = make([]span, n)
 	}
-	r.layout, r.image, r.cells, r.spans = l, image, nil, r.spans[:n]
+	spans := r.spans[:n]
+	r.layout, r.image, r.cells, r.spans = l, image, nil, spans
 	if !isWhole {
 		return r.decodeIncomplete(present)
 	}
@@ -56,8 +57,8 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	if pos > len(image) {
 		return 0, l.endsEarly(0)
 	}
-	nulls, spans := image[:pos], r.spans
-	for i := range l.columns {
+	nulls := image[:pos]
+	for i := range spans {
 		c := &l.columns[i]
 		if nulls[i>>3]>>(i&7)&1 != 0 {
 			spans[i] = nullSpan
@@ -340,7 +341,7 @@ func (k *columnLayout) appendString(dst, raw []byte) []byte {
 	if k.decoder != nil {
 		return k.appendDecoded(dst, raw)
 	}
-	if k.encoding == encodingChar {
+	if n := len(raw); k.encoding == encodingChar && n > 0 && raw[n-1] == ' ' {
 		raw = bytes.TrimRight(raw, " ")
 	}
 	return append(dst, raw...)
