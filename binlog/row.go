@@ -250,9 +250,9 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 	case encodingText, encodingBytes, encodingChar:
 		return k.appendString(dst, raw), nil
 	case encodingInt:
-		return strconv.AppendInt(dst, signed(littleEndian(raw), len(raw)), 10), nil
+		return appendInt(dst, signed(littleEndian(raw), len(raw))), nil
 	case encodingUint:
-		return strconv.AppendUint(dst, littleEndian(raw), 10), nil
+		return appendUint(dst, littleEndian(raw)), nil
 	case encodingDecimal:
 		return appendDecimal(dst, raw, k.precision, k.scale)
 	case encodingFloat:
