@@ -51,6 +51,7 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	if err := r.begin(l, image); err != nil {
 		return 0, err
 	}
+	spans := r.spans[:n]
 	if !isWhole {
 		return r.decodeIncomplete(present)
 	}
@@ -58,8 +59,8 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	if pos > len(image) {
 		return 0, l.endsEarly(0)
 	}
-	nulls, spans := image[:pos], r.spans
-	for i := range l.columns {
+	nulls := image[:pos]
+	for i := range spans {
 		c := &l.columns[i]
 		if nulls[i>>3]>>(i&7)&1 != 0 {
 			spans[i] = nullSpan
@@ -283,9 +284,9 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 	case encodingText, encodingBytes, encodingChar:
 		return k.appendString(dst, raw), nil
 	case encodingInt:
-		return strconv.AppendInt(dst, signed(littleEndian(raw), len(raw)), 10), nil
+		return appendInt(dst, signed(littleEndian(raw), len(raw))), nil
 	case encodingUint:
-		return strconv.AppendUint(dst, littleEndian(raw), 10), nil
+		return appendUint(dst, littleEndian(raw)), nil
 	case encodingDecimal:
 		return appendDecimal(dst, raw, k.precision, k.scale)
 	case encodingFloat:
@@ -392,7 +393,7 @@ func (k *columnLayout) appendString(dst, raw []byte) []byte {
 	if k.decoder != nil {
 		return k.appendDecoded(dst, raw)
 	}
-	if k.encoding == encodingChar {
+	if n := len(raw); k.encoding == encodingChar && n > 0 && raw[n-1] == ' ' {
 		raw = bytes.TrimRight(raw, " ")
 	}
 	return append(dst, raw...)

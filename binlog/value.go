@@ -31,6 +31,8 @@ func littleEndian(b []byte) (v uint64) {
 	switch len(b) {
 	case 1:
 		return uint64(b[0])
+	case 2:
+		return uint64(binary.LittleEndian.Uint16(b))
 	case 4:
 		return uint64(binary.LittleEndian.Uint32(b))
 	case 8:

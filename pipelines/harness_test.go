@@ -148,6 +148,20 @@ func (d *database) end() binlog.Position {
 	return p
 }
 
+// purge removes all binlog files but the last. The server skips files that are still being read,
+// so purge repeats the statement.
+func (d *database) purge() {
+	d.t.Helper()
+	waitFor(d.t, "old binlog files are gone", func() bool {
+		d.exec(fmt.Sprintf("PURGE BINARY LOGS TO '%s'", d.end().File))
+		r, err := d.conn.Query(d.t.Context(), "SHOW BINARY LOGS")
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return len(r.Rows) == 1
+	})
+}
+
 // rows returns the columns id and v of a table, as text.
 func (d *database) rows(table string) map[string]string {
 	d.t.Helper()

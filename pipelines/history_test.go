@@ -360,20 +360,6 @@ func testHistoryStatus(t *testing.T, s *source) {
 	}
 }
 
-// purge removes all binlog files but the last. The server skips files that are still being read,
-// so purge repeats the statement.
-func (s *source) purge() {
-	s.t.Helper()
-	waitFor(s.t, "old binlog files are gone", func() bool {
-		s.exec(fmt.Sprintf("PURGE BINARY LOGS TO '%s'", s.end().File))
-		r, err := s.conn.Query(s.t.Context(), "SHOW BINARY LOGS")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		return len(r.Rows) == 1
-	})
-}
-
 // State of an older version has no evidence, and neither has a chosen position. Evidence that
 // cannot be parsed is an error.
 func testHistoryNoEvidence(t *testing.T, s *source) {

@@ -208,9 +208,9 @@ func (l *loop) withChildren(tables []string) []string {
 }
 
 // skipUnreadable handles cause, the error that has ended the stream. If the error occurred within a
-// transaction to skip, and the transaction has a GTID, skipUnreadable adds the GTID to the position
-// and records the gap, so that the next run requests the transactions after it. Otherwise it
-// returns cause.
+// transaction to skip whose end is known (see positionAfter), skipUnreadable moves the position to
+// that end and records the gap, so that the next run requests the transactions after it. Otherwise
+// it returns cause.
 //
 // The gap concerns all tables, so it is made only if the transaction cannot be read: because it was
 // rejected, or because two runs in succession have ended in it. The first may have ended because
@@ -225,7 +225,11 @@ func (l *loop) skipUnreadable(
 	}
 	t := l.stream.Transaction()
 	i := slices.IndexFunc(l.skips, func(s pendingSkip) bool { return s.skip.At.Names(&t) })
-	if i < 0 || t.GTID.IsZero() || len(l.skips[i].Tables) > 0 {
+	if i < 0 || len(l.skips[i].Tables) > 0 {
+		return cause
+	}
+	after, ok := positionAfter(l.stream.Position(), &t)
+	if !ok {
 		return cause
 	}
 	isSecond := previous == t.ID()
@@ -237,10 +241,10 @@ func (l *loop) skipUnreadable(
 		l.history.dropPartial(l.config.Name, &l.unit)
 	}
 	l.progress.Partial, l.progress.Row = 0, 0
-	at := l.stream.Position().Clone()
-	at.GTID.AddGTID(t.GTID)
-	at.File, at.Offset = "", 0
-	l.progress.Position = at
+	l.progress.Position = after
+	// The next run compares only the beginning of the file: a request for the last transaction
+	// before this one would make the server read this one as well.
+	l.history.last = l.stream.PositionEvidence(binlog.Position{File: t.File, Offset: t.Start})
 	if err := l.makeGapBySkip(&s, &from, &binlog.Skipped{Unknown: true}); err != nil {
 		return err
 	}
@@ -254,6 +258,20 @@ func (l *loop) skipUnreadable(
 	// The cause is not wrapped, because the next run does not read the transaction again.
 	return fmt.Errorf("the skipped transaction %s cannot be read to its end, and the stream is "+
 		"opened again after it: %s", s.At, cause.Error())
+}
+
+// positionAfter returns the position after the transaction t, which could not be read to its end.
+// With a GTID that is the GTID set with t, else the offset that follows from t's length. MySQL 8.0
+// and later send the length; without it ok is false.
+func positionAfter(before *binlog.Position, t *binlog.Evidence) (at binlog.Position, ok bool) {
+	at = before.Clone()
+	if !t.GTID.IsZero() {
+		at.GTID.AddGTID(t.GTID)
+		at.File, at.Offset = "", 0
+		return at, true
+	}
+	at.File, at.Offset = t.File, t.Start+t.Length
+	return at, t.File != "" && t.Length > 0
 }
 
 // checkMismatched is called before the position moves past a transaction. It returns a StopError if
@@ -289,7 +307,21 @@ func (l *loop) explainUnreadable(err error) error {
 	if !errors.As(err, &refused) || !l.stream.InTransaction() {
 		return err
 	}
+	if unsent := new(binlog.UnsentError); errors.As(err, &unsent) {
+		// The other tables of the transaction cannot be read either, so no --table is offered.
+		return l.offerSkip(l.locateUnsent(err, unsent), "")
+	}
 	return l.offerSkip(err, refused.Table)
+}
+
+// locateUnsent adds to the error of an event that the server cannot send where in its transaction
+// the rows of the event are.
+func (l *loop) locateUnsent(err error, unsent *binlog.UnsentError) error {
+	if len(unsent.Tables) == 0 { // the transaction is left out, and its rows are not counted
+		return err
+	}
+	return fmt.Errorf("%w; the event comes after row %d of the mapped tables in its transaction, "+
+		"and usually has one row", err, l.rows)
 }
 
 // offerSkip adds the command that skips the transaction being read to its error. table is the table

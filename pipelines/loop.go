@@ -152,12 +152,18 @@ func (l *loop) run(ctx context.Context) error {
 	// The first event proves that the server can serve the position. Nothing is written before
 	// it, so that a wrong --from does not cost the data their position.
 	ev, err := l.next(ctx)
-	if err != nil {
-		return ofServer(err)
-	}
 	// skipUnreadable sets endedIn again if this run ends within a transaction to skip.
 	previous := *l.endedIn
 	*l.endedIn = binlog.TransactionID{}
+	if err != nil && l.initialUnit == nil {
+		// A transaction to skip may be the first that comes. Its error is not wrapped then.
+		if ended := l.skipUnreadable(ctx, err, previous); !errors.Is(ended, err) {
+			return ended
+		}
+	}
+	if err != nil {
+		return ofServer(err)
+	}
 	if l.initialUnit != nil {
 		if ev.Kind == binlog.Progress {
 			l.progress.Position = l.stream.Position().Clone()

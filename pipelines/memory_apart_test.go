@@ -6,4 +6,5 @@ package pipelines_test
 const (
 	keyspaceOnHeap = false
 	hugeValue      = 64 << 20
+	hundreds       = 500_000_000
 )

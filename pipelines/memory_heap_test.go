@@ -5,5 +5,6 @@ package pipelines_test
 // Here the keyspace is part of Go's heap. Under the race detector large values take minutes.
 const (
 	keyspaceOnHeap = true
-	hugeValue      = 24 << 20
+	hugeValue      = 32 << 20
+	hundreds       = 300_000_000
 )

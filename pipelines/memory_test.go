@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 )
@@ -72,13 +74,27 @@ func TestHugeValues(t *testing.T) {
 		if keyspaceOnHeap && test.name != "OneOutput" && os.Getenv("ROWFALL_LONG") == "" {
 			continue // a minute under the race detector
 		}
-		t.Run(test.name,
-			func(t *testing.T) { testHugeValues(t, newDatabase(t, db), test.write, test.most) })
+		t.Run(test.name, func(t *testing.T) {
+			testHugeValues(t, newDatabase(t, db), test.write, hugeValue, test.most)
+		})
+	}
+	if os.Getenv("ROWFALL_LONG") != "" {
+		t.Run("Hundreds", func(t *testing.T) {
+			testHugeValues(t, newDatabase(t, db), `[{hash: "t:{id}"}]`, hundreds, 6)
+		})
 	}
 }
 
-func testHugeValues(t *testing.T, d *database, write string, most float64) {
-	const huge = hugeValue
+// waitForLength waits until a replica holds a value of the given length.
+func waitForLength(t *testing.T, replica *redis.Client, key string, want int64) {
+	t.Helper()
+	waitFor(t, "the replica has the value of "+key, func() bool {
+		n, err := replica.Do(t.Context(), "HSTRLEN", key, "v").Int64()
+		return err == nil && n == want
+	})
+}
+
+func testHugeValues(t *testing.T, d *database, write string, huge int64, most float64) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)",
 		fmt.Sprintf("INSERT INTO t VALUES (1, REPEAT('x', %d))", huge))
 	floor := heapReachable()
@@ -89,7 +105,7 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 			bytes -= m.Node.Status().Memory.Mapped
 			most *= 2 // garbage of the keyspace is among it
 		}
-		if ratio := float64(bytes-floor) / huge; ratio > most {
+		if ratio := float64(bytes-floor) / float64(huge); ratio > most {
 			t.Errorf("%s takes %.2f times a value, want at most %v", what, ratio, most)
 		} else {
 			t.Logf("%s takes %.2f times a value", what, ratio)
@@ -108,6 +124,13 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 	m.wait(d)
 	check("the load", watch(), most)
 	check("what the load leaves", heapReachable(), 0.5)
+	var replica *redis.Client
+	if huge >= hundreds {
+		cache := servertest.Cache(t, servers.Redis, servers.CacheOptions{ReplicaOf: m.Node.Addr()})
+		replica = redis.NewClient(&redis.Options{Addr: cache.Addr()})
+		defer func() { _ = replica.Close() }()
+		waitForLength(t, replica, "t:1", huge)
+	}
 	for _, step := range []struct{ name, sql string }{
 		{"an INSERT", "INSERT INTO t VALUES (2, REPEAT('y', %d))"},
 		{"an UPDATE", "UPDATE t SET v = REPEAT('z', %d) WHERE id = 2"},
@@ -117,6 +140,9 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 		m.wait(d)
 		check(step.name, watch(), most)
 		check("what "+step.name+" leaves", heapReachable(), 0.5)
+		if replica != nil {
+			waitForLength(t, replica, "t:2", huge)
+		}
 	}
 	if !keyspaceOnHeap {
 		// Apart from the DELETE, which must be noticed by itself: its unit is small.

@@ -83,7 +83,8 @@ func TestPipeline(t *testing.T) {
 				part{"ReconcileCascades", testReconcileCascades},
 				part{"CascadesByRows", testCascadesByRows},
 				part{"LaterCascades", testLaterCascades},
-				part{"CascadeSettings", testCascadeSettings}),
+				part{"CascadeSettings", testCascadeSettings},
+				part{"Unsent", testUnsent}), // a binlog file cannot be read afterwards
 		)
 	})
 	t.Run("MariaDB118", func(t *testing.T) {
@@ -119,6 +120,7 @@ func TestPipeline(t *testing.T) {
 			part{"Quiet", testQuiet},
 			part{"CloseWhileReading", testCloseWhileReading},
 			part{"LargeRows", testLargeRows},
+			part{"LargeTransaction", testLargeTransaction},
 			part{"ManyDirtyKeys", testManyDirtyKeys},
 			part{"Unmapped", testUnmapped},
 			part{"Skipped", testSkipped},
@@ -129,6 +131,7 @@ func TestPipeline(t *testing.T) {
 			part{"LockedChunk", testLockedChunk},
 			part{"SilentQuery", testSilentQuery},
 			part{"SilentChunk", testSilentChunk},
+			part{"Unsent", testUnsent}, // a binlog file cannot be read afterwards
 		))
 	})
 }

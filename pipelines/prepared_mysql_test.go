@@ -223,7 +223,7 @@ func testXABeforeStart(t *testing.T, d *database) {
 	// The file with the XA PREPARE is purged.
 	d.prepareXA("e", "UPDATE t SET v = 12 WHERE id = 1")
 	d.exec("FLUSH BINARY LOGS")
-	d.exec(fmt.Sprintf("PURGE BINARY LOGS TO '%s'", d.end().File))
+	d.purge()
 	m = newMemory()
 	r = start(t, d.config(), m, "")
 	r.waitAt(m, d.end())

@@ -233,8 +233,10 @@ func TestSkipWithoutGTIDs(t *testing.T) {
 	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{})
 	d := newDatabase(t, db)
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
-	m := runInstance(t, d.config(`.*": {}`,
-		`.*": {on_error: stop, write: [{hash: "t:{id}"}, {string: "v:{v}:{id}", value: "{v}"}]}`))
+	c := d.config(`.*": {}`,
+		`.*": {on_error: stop, write: [{hash: "{table}:{id}"}, `+
+			`{string: "v:{table}:{v}:{id}", value: "{v}"}]}`)
+	m := runInstance(t, c)
 	reached := func() {
 		waitFor(t, "the data reach the server's end", func() bool {
 			fields, err := m.client.HGetAll(t.Context(), "rowfall:position:test").Result()
@@ -256,4 +258,19 @@ func TestSkipWithoutGTIDs(t *testing.T) {
 	if gaps := waitForGaps(t, m.client, 1); gaps[0].From != begins.String() {
 		t.Errorf("the gap is %+v", gaps[0])
 	}
+
+	// The end of a transaction that cannot be read follows from its length.
+	m.stop()
+	d.exec("CREATE TABLE calm (id INT PRIMARY KEY, v INT)", "DELETE FROM t")
+	transaction, event := writeUnsent(t, d)
+	m = runInstance(t, c)
+	at = m.stoppedAt("exceeded max_allowed_packet")
+	checkUnsent(t, d, m, event)
+	if at != transaction.String() {
+		t.Errorf("the transaction is named %s, want %s", at, transaction)
+	}
+	m.mustSkip(at)
+	reached()
+	m.mustHold("t:5", "v", "5")
+	waitForGaps(t, m.client, 2)
 }

@@ -380,8 +380,10 @@ func TestSkipUnreadable(t *testing.T) {
 		{errors.New("the event is damaged"), 2},
 		{&binlog.RefusedError{Err: errors.New("it is not known")}, 1},
 	} {
-		testSkipUnreadable(t, test.unreadable, test.runs)
+		testSkipUnreadable(t, test.unreadable, test.runs, false)
 	}
+	// The error may come before anything else that the run can read.
+	testSkipUnreadable(t, &binlog.RefusedError{Err: errors.New("it is too large")}, 1, true)
 }
 
 // A run that has ended elsewhere separates two runs that have ended in a transaction to skip. So
@@ -424,7 +426,7 @@ func TestCutsNotInSuccession(t *testing.T) {
 	}
 }
 
-func testSkipUnreadable(t *testing.T, unreadable error, runs int) {
+func testSkipUnreadable(t *testing.T, unreadable error, runs int, isFirst bool) {
 	t.Helper()
 	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:7")
 	if err != nil {
@@ -440,6 +442,10 @@ func testSkipUnreadable(t *testing.T, unreadable error, runs int) {
 		},
 		transactions: map[int]binlog.Evidence{1: {GTID: id.GTID}, 2: {GTID: id.GTID}},
 		unreadable:   unreadable,
+	}
+	if isFirst {
+		source.script = source.script[1:]
+		source.transactions = map[int]binlog.Evidence{0: {GTID: id.GTID}, 1: {GTID: id.GTID}}
 	}
 	to := sinktest.NewMemory("test")
 	p, l := scriptedPipeline(t, to, source)

@@ -67,7 +67,11 @@ const (
 	verbPersist   = "$7\r\nPERSIST\r\n"
 )
 
-var errTooLong = errors.New("is larger than 512 MiB, the most that Redis accepts")
+// maxBulk is resp.MaxBulk, except in tests.
+var maxBulk = resp.MaxBulk
+
+var errTooLong = errors.New("is larger than 512 MiB, the most that Redis accepts; " +
+	"exclude the column, or limit it with max_bytes and too_long: truncate or omit")
 
 // Append appends a command with its arguments.
 func (u *Commands) Append(command ...[]byte) {
@@ -120,7 +124,7 @@ func (u *Commands) startBulk(digits int) (start int) {
 func (u *Commands) finishBulk(start, digits int) error {
 	b := u.Bytes
 	n := len(b) - start
-	if n > resp.MaxBulk {
+	if n > maxBulk {
 		return errTooLong
 	}
 	if need := countDigits(n); need != digits {

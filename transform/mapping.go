@@ -89,7 +89,8 @@ type Columns struct {
 	// Mask maps names of columns to masks, in the form of columns.ParseMask.
 	Mask map[string]string
 	// MaxBytes limits the bytes of columns' values as they leave. TooLong is what happens to longer
-	// values.
+	// values, and to values of any column that are longer than MaxValueBytes. The latter put the
+	// table into quarantine if TooLong is TruncateTooLong or OmitTooLong.
 	MaxBytes map[string]int
 	TooLong  OnTooLong
 	// Add holds the computed fields, in the order in which they are written.

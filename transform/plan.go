@@ -191,13 +191,15 @@ func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 		Table: p.table.FullName(), Output: settingPath(path, err),
 		Reason: err.Error(), OnError: p.onError,
 	}
-	if errors.As(err, new(*columns.TooLongError)) {
-		e.OnError = p.onTooLong
-	}
 	var ce *template.ColumnError
 	var ee *expression.EvalError
+	isColumn := errors.As(err, &ce)
+	// Is the value of a column longer than max_bytes, or than any value may be?
+	if errors.As(err, new(*columns.TooLongError)) || isColumn && errors.Is(err, errTooLong) {
+		e.OnError = p.onTooLong
+	}
 	switch {
-	case errors.As(err, &ce):
+	case isColumn:
 		e.Column = p.table.Columns[ce.Column].Name
 	case errors.As(err, &ee) && ee.Column >= 0:
 		e.Column = p.table.Columns[ee.Column].Name

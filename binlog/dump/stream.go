@@ -196,6 +196,8 @@ func (s *Stream) serverError(err error) error {
 		return err
 	}
 	switch {
+	case strings.Contains(se.Message, "exceeded max_allowed_packet"):
+		return s.unsent(se)
 	case strings.Contains(se.Message, "same server_"):
 		return err
 	case isOfGTIDMode(se):
@@ -209,6 +211,25 @@ func (s *Stream) serverError(err error) error {
 			"start again with --from snapshot", err)
 	}
 	return fmt.Errorf("%w; if the position was purged, start again with --from snapshot", err)
+}
+
+// unsent returns the error for an event that the server cannot send. The server sends events of up
+// to 1 GiB to replicas, whatever its max_allowed_packet is, so that no setting helps.
+func (s *Stream) unsent(err error) error {
+	at := s.parser.ReadPosition()
+	tables := s.parser.StatementTables()
+	err = fmt.Errorf("read binlog of %s after %s: %w", s.conn.Addr(), at,
+		&binlog.UnsentError{Tables: tables, Err: err})
+	if !s.parser.InTransaction() {
+		// The position includes the event's transaction, and the server reads over the event.
+		err = fmt.Errorf("%w; start after its binlog file with --from gtid:SET, where SET are the "+
+			"GTIDs at the beginning of the next file", err)
+	}
+	refused := &binlog.RefusedError{After: at, Err: err}
+	if len(tables) == 1 {
+		refused.Table = tables[0]
+	}
+	return refused
 }
 
 // wait reads once from the server, or reports that Wake was called instead.

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"slices"
 
+	"github.com/klauspost/compress/zstd"
+
 	"rowfall/binlog"
 )
 
@@ -71,6 +73,26 @@ func (m *eventBuilder) transaction(sequence uint64, rows int) {
 	m.add(tableMapEvent, 0, mapBody(byte(sequence), "t"))
 	m.add(writeRowsEvent, 0, rowsBody(byte(sequence), rows))
 	m.add(xidEvent, 0, make([]byte, 8))
+}
+
+// compressedTransaction is transaction with the events in a TRANSACTION_PAYLOAD_EVENT.
+func (m *eventBuilder) compressedTransaction(sequence uint64, rows int) {
+	inner := &eventBuilder{}
+	inner.add(queryEvent, 0, queryBody("BEGIN"))
+	inner.add(tableMapEvent, 0, mapBody(byte(sequence), "t"))
+	inner.add(writeRowsEvent, 0, rowsBody(byte(sequence), rows))
+	inner.add(xidEvent, 0, make([]byte, 8))
+	m.add(gtidLogEvent, 0, gtidBody(sequence))
+	m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, compress(bytes.Join(inner.events, nil)))
+}
+
+// compress compresses bytes as MySQL does those of a transaction.
+func compress(b []byte) []byte {
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		panic(err)
+	}
+	return encoder.EncodeAll(b, nil)
 }
 
 // renumber raises the sequence number of every transaction by n.

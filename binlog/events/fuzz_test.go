@@ -18,7 +18,7 @@ func corpus() []byte {
 	m.transaction(1, 3)
 	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
 	m.add(heartbeatLogEventV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"),
-		[]byte{2, 3, 253, 0, 1, 0, 0})
+		[]byte{2, 4, 253, 0, 1, 0, 0})
 	m.add(heartbeatLogEvent, 0, []byte("binlog.000007"))
 	m.add(previousGTIDsLogEvent, 0, make([]byte, 8))
 	m.add(gtidListEvent, 0, make([]byte, 4))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
@@ -18,6 +19,15 @@ const (
 	maxWindow = 128 << 20
 	// keptBuffer is the size in bytes of the largest decompression buffer that is kept for reuse.
 	keptBuffer = 4 << 20
+	// firstBuffer is the size of a new decompression buffer, and growth the largest factor by which
+	// it grows. Sizes in an event may be wrong, so a buffer grows with the bytes that arrive; few
+	// large steps copy fewer bytes than many small ones.
+	firstBuffer = 32 << 10
+	growth      = 16
+	// oneStep is the number of compressed bytes below which zstd decodes them in one step, so that
+	// it allocates no window: a frame may ask for one that is larger than its content. At most
+	// 32 KiB come out of each byte, so that the content of these bytes is not larger than a window.
+	oneStep = maxWindow / (32 << 10)
 )
 
 // The compression types of a TRANSACTION_PAYLOAD_EVENT.
@@ -40,8 +50,7 @@ type payload struct {
 	total int
 }
 
-// source is an io.Reader of compressed bytes. With Bytes and Len, zstd decodes a small source in
-// one step.
+// source is an io.Reader of compressed bytes.
 type source struct{ b []byte }
 
 func (s *source) Read(p []byte) (int, error) {
@@ -53,13 +62,17 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (s *source) Bytes() []byte { return s.b }
-func (s *source) Len() int      { return len(s.b) }
+// smallSource is a source that zstd may decode in one step, because of its methods Bytes and Len.
+// The result is in memory as a whole.
+type smallSource struct{ *source }
+
+func (s smallSource) Bytes() []byte { return s.b }
+func (s smallSource) Len() int      { return len(s.b) }
 
 // open begins with the body of a TRANSACTION_PAYLOAD_EVENT. It borrows the body until next has
 // returned nil.
 func (p *payload) open(body []byte) error {
-	compression := uint64(payloadNone + 1)
+	compression, size := uint64(payloadNone+1), uint64(math.MaxUint64)
 	c := cursor{b: body}
 	for {
 		field := c.lengthEncodedInt()
@@ -67,10 +80,13 @@ func (p *payload) open(body []byte) error {
 			break
 		}
 		value := cursor{b: c.bytes(c.lengthEncodedInt())}
-		if field == 2 {
+		switch field {
+		case 2:
 			compression = value.lengthEncodedInt()
-			c.truncated = c.truncated || value.truncated
+		case 3:
+			size = value.lengthEncodedInt()
 		}
+		c.truncated = c.truncated || value.truncated
 	}
 	if c.truncated {
 		return errTruncated
@@ -80,7 +96,7 @@ func (p *payload) open(body []byte) error {
 	case payloadNone:
 		p.reader = &p.source
 	case payloadZstd:
-		if err := p.resetZstd(); err != nil {
+		if err := p.resetZstd(size); err != nil {
 			return fmt.Errorf("decompress transaction: %w", err)
 		}
 		p.reader = p.zstd
@@ -92,13 +108,18 @@ func (p *payload) open(body []byte) error {
 	return nil
 }
 
-func (p *payload) resetZstd() (err error) {
+// resetZstd prepares to decompress the source. size is the size of the result as the event states
+// it.
+func (p *payload) resetZstd(size uint64) (err error) {
 	if p.zstd == nil {
 		p.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderMaxMemory(maxWindow), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return err
 		}
+	}
+	if size <= keptBuffer || len(p.source.b) < oneStep {
+		return p.zstd.Reset(smallSource{&p.source})
 	}
 	return p.zstd.Reset(&p.source)
 }
@@ -146,7 +167,7 @@ func (p *payload) fill(n int) error {
 			p.r = 0
 		}
 		if p.w == len(p.buf) {
-			grown := make([]byte, min(2*max(len(p.buf), 32<<10), max(p.r+n, len(p.buf))+64<<10))
+			grown := make([]byte, min(max(growth*len(p.buf), firstBuffer), p.r+n+firstBuffer))
 			copy(grown, p.buf)
 			p.buf = grown
 		}
@@ -172,7 +193,7 @@ func unexpectedEOF(err error) error {
 type inflater struct {
 	source bytes.Reader
 	zlib   io.ReadCloser
-	out    bytes.Buffer
+	out    []byte
 }
 
 // inflate returns the decompressed bytes, valid until the next call.
@@ -192,21 +213,43 @@ func (f *inflater) inflate(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("decompress event: %w", err)
 	}
 	f.release()
-	f.out.Reset()
-	got, err := f.out.ReadFrom(io.LimitReader(f.zlib, int64(n)+1))
-	if err == nil && got != int64(n) {
-		err = fmt.Errorf("its header gives %d bytes, and it has %d", n, got)
-	}
-	if err != nil {
+	if err := f.read(n); err != nil {
 		return nil, fmt.Errorf("decompress event: %w", err)
 	}
-	return f.out.Bytes(), nil
+	return f.out, nil
+}
+
+// read reads n bytes, and the end of the zlib data, into f.out.
+func (f *inflater) read(n int) error {
+	f.out = f.out[:0]
+	for len(f.out) < n {
+		got := len(f.out)
+		if got == cap(f.out) {
+			grown := make([]byte, got, min(max(growth*got, firstBuffer), n))
+			copy(grown, f.out)
+			f.out = grown
+		}
+		m, err := f.zlib.Read(f.out[got:min(cap(f.out), n)])
+		f.out = f.out[:got+m]
+		if err != nil && len(f.out) < n {
+			return fmt.Errorf("its header gives %d bytes, and it has %d: %w", n, len(f.out),
+				unexpectedEOF(err))
+		}
+	}
+	// The end shows that the data have no more bytes, and verifies their checksum.
+	var more [1]byte
+	if _, err := io.ReadFull(f.zlib, more[:]); err == nil {
+		return fmt.Errorf("its header gives %d bytes, and it has more", n)
+	} else if !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // release drops the buffer of the last result if it is large.
 func (f *inflater) release() {
-	if f.out.Cap() > keptBuffer {
-		f.out = bytes.Buffer{}
+	if cap(f.out) > keptBuffer {
+		f.out = nil
 	}
 }
 

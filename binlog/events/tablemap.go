@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"rowfall/binlog"
@@ -54,6 +55,8 @@ type tableMaps struct {
 	// maps of a statement come before its rows.
 	resetPending bool
 	inStatement  bool
+	// statement are the table maps of the last statement.
+	statement []*tableVersion
 }
 
 // add handles a table map event's body. wide is set if table ids have six bytes instead of four.
@@ -63,7 +66,7 @@ func (m *tableMaps) add(c cursor, wide bool) error {
 		return errTruncated
 	}
 	if !m.inStatement {
-		m.inStatement = true
+		m.inStatement, m.statement = true, m.statement[:0]
 		if m.byID == nil || m.resetPending || len(m.byRaw) > maxVersions {
 			m.byID, m.byRaw = make(map[uint64]*tableVersion), make(map[string]*tableVersion)
 			m.resetPending = false
@@ -71,19 +74,34 @@ func (m *tableMaps) add(c cursor, wide bool) error {
 			clear(m.byID)
 		}
 	}
-	if v := m.byID[id]; v != nil && bytes.Equal(v.raw, c.b) {
+	v := m.byID[id]
+	if v == nil || !bytes.Equal(v.raw, c.b) {
+		if v = m.byRaw[string(c.b)]; v == nil {
+			var err error
+			if v, err = m.compile(c.b); err != nil {
+				return err
+			}
+			m.byRaw[string(v.raw)] = v
+		}
+		m.byID[id] = v
+	}
+	m.statement = append(m.statement, v)
+	return nil
+}
+
+// StatementTables returns the tables, as database.table, whose rows the last statement has changed.
+// It returns nil between transactions, and within a transaction that is read without being yielded.
+func (p *Parser) StatementTables() []string {
+	if p.transaction.state != stateOpen || p.discarding() {
 		return nil
 	}
-	v := m.byRaw[string(c.b)]
-	if v == nil {
-		var err error
-		if v, err = m.compile(c.b); err != nil {
-			return err
+	var names []string
+	for _, v := range p.maps.statement {
+		if name := v.database + "." + v.name; !slices.Contains(names, name) {
+			names = append(names, name)
 		}
-		m.byRaw[string(v.raw)] = v
 	}
-	m.byID[id] = v
-	return nil
+	return names
 }
 
 // compile parses a table map's bytes after the table id.

@@ -16,7 +16,7 @@ const (
 	checksumSize = 4
 	// bufferSize is the size of reads, and maxKeptBuffer that of the largest event whose memory is
 	// used again, in bytes.
-	bufferSize    = 1 << 20
+	bufferSize    = 1 << 16
 	maxKeptBuffer = 4 << 20
 )
 
@@ -61,7 +61,10 @@ type reader struct {
 	before   fileEnd
 	// hasChecksum is set if events end in a checksum.
 	hasChecksum bool
-	buffer      []byte
+	// used is the size of the last event if that is still in the buffer of in.
+	used int
+	// buffer holds the last event if that did not fit into the buffer of in.
+	buffer []byte
 }
 
 // fileEnd is what the end of a file shows.
@@ -148,6 +151,7 @@ func (r *reader) openFile() error {
 		return err
 	}
 	r.in.Reset(f)
+	r.used = 0
 	var begin [firstEvent]byte
 	switch n, err := io.ReadFull(r.in, begin[:]); {
 	case n < len(begin) && isEnd(err):
@@ -167,8 +171,10 @@ func (r *reader) openFile() error {
 	return nil
 }
 
-// event reads one event.
+// event reads one event. It returns a part of the buffer, without a copy, if the event fits in.
 func (r *reader) event() ([]byte, error) {
+	_, _ = r.in.Discard(r.used) // it is in the buffer
+	r.used = 0
 	header, err := r.in.Peek(headerSize)
 	if isEnd(err) {
 		return nil, &tornError{r.offset}
@@ -186,6 +192,14 @@ func (r *reader) event() ([]byte, error) {
 	// Memory is allocated only for what the file has.
 	case size > r.size-r.offset:
 		return nil, &tornError{r.offset}
+	}
+	if size <= uint64(r.in.Size()) {
+		raw, err := r.in.Peek(int(size))
+		if isEnd(err) {
+			return nil, &tornError{r.offset}
+		}
+		r.used = len(raw)
+		return raw, err
 	}
 	if cap(r.buffer) > maxKeptBuffer && size < maxKeptBuffer || uint64(cap(r.buffer)) < size {
 		r.buffer = make([]byte, max(size, 4096))

@@ -18,11 +18,16 @@
 // disk. For an update it sends the changed fields, as always once a table is
 // complete. Neither side uses TLS.
 //
+// TestBenchDecode, which also has the tag, compares only the decoding of binlog files with
+// go-mysql's parser: the CPU from the bytes of the file to the text of each value, in one thread.
+//
 // Environment variables:
 //
-//	ROWFALL_BENCH_ROWS        rows of the stream
-//	ROWFALL_BENCH_ROUNDS      rounds, one after the other
-//	ROWFALL_BENCH_TABLE_ROWS  rows of the table that is loaded with SELECT
-//	ROWFALL_BENCH_SECONDS     duration of each latency run
-//	ROWFALL_BENCH_PROFILE     folder for CPU profiles of Rowfall's processes
+//	ROWFALL_BENCH_ROWS           rows of the stream
+//	ROWFALL_BENCH_ROUNDS         rounds, one after the other
+//	ROWFALL_BENCH_TABLE_ROWS     rows of the table that is loaded with SELECT
+//	ROWFALL_BENCH_SECONDS        duration of each latency run
+//	ROWFALL_BENCH_DECODE_ROWS    rows of each binlog file that is decoded
+//	ROWFALL_BENCH_DECODE_ROUNDS  rounds of decoding
+//	ROWFALL_BENCH_PROFILE        folder for CPU profiles of Rowfall's processes
 package bench

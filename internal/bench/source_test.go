@@ -149,13 +149,15 @@ type source struct {
 	sessions int // number of sessions opened; each has its own range of rows
 }
 
-func newSource(tb testing.TB) *source {
+// newSource starts the server. args are more of its options.
+func newSource(tb testing.TB, args ...string) *source {
 	tb.Helper()
 	// The load must not wait for the disk: measuring begins after the server's commit.
-	db := servertest.Database(tb, servers.MySQL, servers.DatabaseOptions{GTID: true, Args: []string{
+	args = append(args,
 		"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M",
 		"--cte-max-recursion-depth=4294967295", "--performance-schema=OFF",
-	}})
+	)
+	db := servertest.Database(tb, servers.MySQL, servers.DatabaseOptions{GTID: true, Args: args})
 	s := &source{tb: tb, addr: db.Addr()}
 	s.conn = s.dial()
 	for _, sql := range setupStatements {

@@ -83,7 +83,10 @@ func readRule(v value, pattern string) transform.TableRule {
 		"omit": transform.OmitTooLong, "dead_letter": transform.DeadLetterTooLong,
 		"stop": transform.StopTooLong,
 	}[tooLong.oneOf("quarantine", "truncate", "omit", "dead_letter", "stop")]
-	if tooLong.node != nil && len(r.Columns.MaxBytes) == 0 {
+	// The other reactions also apply to values that are too long for Redis.
+	changes := r.Columns.TooLong == transform.TruncateTooLong ||
+		r.Columns.TooLong == transform.OmitTooLong
+	if changes && len(r.Columns.MaxBytes) == 0 {
 		tooLong.errorf("has no effect without max_bytes; add max_bytes, or remove it")
 	}
 	columns.rejectUnknown()

@@ -1,0 +1,6 @@
+//go:build race
+
+package events
+
+// raceDetector is true where the race detector is compiled in.
+const raceDetector = true
