@@ -177,10 +177,9 @@ func testQuarantineAtStart(t *testing.T, d *database) {
 	r.mustEqual(d, &c, m, "the column was converted")
 }
 
-// A table with a column type that cannot be read stays in quarantine at every kind of start, and
+// A table of an engine that cannot be followed stays in quarantine at every kind of start, and
 // the other tables run. So does one with an entry of its own.
 func testQuarantineAtRestart(t *testing.T, d *database) {
-	const odd = "w VARCHAR(9) COMPRESSED"
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)",
 		"CREATE TABLE odd (id INT PRIMARY KEY, v INT)", "INSERT INTO odd VALUES (1, 1)",
 		"CREATE TABLE own (id INT PRIMARY KEY, v INT)", "INSERT INTO own VALUES (1, 1)")
@@ -188,7 +187,7 @@ func testQuarantineAtRestart(t *testing.T, d *database) {
 	c := d.config("sink:", `  "`+d.name+`.own": {}`+"\nsink:")
 	r := start(t, c, m, "")
 	m.waitAt(t, d.end())
-	d.exec("ALTER TABLE odd ADD COLUMN "+odd, "ALTER TABLE own ADD COLUMN "+odd)
+	d.exec("ALTER TABLE odd ENGINE=MEMORY", "ALTER TABLE own ENGINE=MEMORY")
 	id := 0
 	check := func(when string) {
 		t.Helper()
@@ -205,7 +204,7 @@ func testQuarantineAtRestart(t *testing.T, d *database) {
 			return m.rows("t")[fmt.Sprint(id)] == "1"
 		})
 		faults := r.pipeline.Stats().Quarantined
-		if len(faults) != 2 || !strings.Contains(faults[0].Reason, "COMPRESSED") {
+		if len(faults) != 2 || !strings.Contains(faults[0].Reason, "MEMORY") {
 			t.Errorf("%s: status shows %+v", when, faults)
 		}
 		if m.rows("odd")["1"] != "1" || m.rows("own")["1"] != "1" {
@@ -218,7 +217,7 @@ func testQuarantineAtRestart(t *testing.T, d *database) {
 		r = start(t, c, m, from)
 		check("at a start with --from " + from)
 	}
-	d.exec("ALTER TABLE odd DROP COLUMN w", "ALTER TABLE own DROP COLUMN w")
+	d.exec("ALTER TABLE odd ENGINE=InnoDB", "ALTER TABLE own ENGINE=InnoDB")
 	r = start(t, c, m, "")
-	r.mustEqual(d, &c, m, "the columns are gone")
+	r.mustEqual(d, &c, m, "engines that are followed")
 }
