@@ -1,13 +1,11 @@
 // Package binlog defines the vocabulary of all readers of MySQL and MariaDB:
 // positions, GTID sets, tables, rows and the events of a stream.
 //
-// This package and binlog/events, which parses the binlog's bytes, do no I/O.
-// binlog/charset converts text of all character sets.
-// binlog/mysql connects, binlog/dump follows the binlog, binlog/files reads binlog files
-// from disk, and binlog/query reads
-// schemas and rows with SELECT. A Row renders its columns as text: the same bytes for
-// a row from the binlog and for a row from a SELECT, without boxing a value. transform
-// is its main caller.
+// This package and binlog/events, which parses the binlog's bytes, do no I/O. binlog/charset
+// converts text of all character sets. binlog/mysql connects, binlog/dump follows the binlog,
+// binlog/files reads binlog files from disk, and binlog/query reads schemas and rows with SELECT.
+// A Row renders its columns as text: the same bytes for a row from the binlog and for a row from a
+// SELECT, without boxing a value. transform is its main caller.
 //
 // A Layout is compiled once per table version. NewImageLayout compares the schema
 // with the table map and rejects a schema of another time; NewTextLayout goes with
@@ -34,10 +32,10 @@
 //
 // # Limits
 //
-// Row images that lack columns are rejected by name, apart from new images whose values the old
-// image has (MariaDB's FULL_NODUP). So are a type that is not in the table of column types, and a
-// character set that neither MySQL 9.7 nor MariaDB 10.11 has, unless the mapping excludes the
-// column.
+// A row image that lacks a column is rejected, and the error names the column. A new image may lack
+// columns whose values the old image has (MariaDB's FULL_NODUP). A type that is not in the table of
+// column types, and a character set that neither MySQL 9.7 nor MariaDB 10.11 has, are rejected
+// unless the mapping excludes the column.
 //
 // A column in MariaDB's temporal format of version 5.3 has no fractional-second digits in a table
 // map: the schema must be of the time of the rows.
