@@ -5,13 +5,13 @@ import (
 	"fmt"
 )
 
-// partialJSON is the bit of an image's value options that says that JSON columns may be logged as
+// partialJSON is the bit of an image's value options that is set if JSON columns may be logged as
 // changes of their old values.
 const partialJSON = 1
 
 // errNoDocument is the cause of an update whose old image has no value to apply changes to.
 var errNoDocument = errors.New("the update was logged as changes of a JSON value, " +
-	"and the old image has no such value: set binlog_row_image=FULL, and then read the table " +
+	"and the old image has no such value; set binlog_row_image=FULL, and then read the table " +
 	"again with rowfall backfill")
 
 var errEndsEarly = errors.New("the row image ends early")
@@ -20,8 +20,8 @@ var errEndsEarly = errors.New("the row image ends early")
 // that the update has changed: a column that present lacks has the value of before, whose image is
 // at the start of images. decodeOnto returns where the new image ends.
 //
-// With isPartial, the image begins with its value options and, for each JSON column of the table, a
-// bit that says that the value is a list of changes of the old value (jsonpatch.go).
+// With isPartial, the image begins with its value options, and with a bit for each JSON column of
+// the table. The bit is set if the value is a list of changes of the old value (jsonpatch.go).
 func (r *Row) decodeOnto(
 	before *Row, present, images []byte, start int, isPartial bool,
 ) (end int, err error) {
@@ -55,9 +55,9 @@ func (r *Row) decodeOnto(
 	return end, r.complete(before, present, changed)
 }
 
-// readOptions reads the value options at pos. If they say that JSON columns may be logged as
-// changes, it returns the bitmap that follows, with a bit for each JSON column. It also returns the
-// offset after the options and the bitmap.
+// readOptions reads the value options at pos. If JSON columns may be logged as changes, a bitmap
+// follows with a bit for each of them; readOptions returns it as changed. after is the offset after
+// options and bitmap.
 func (r *Row) readOptions(pos int) (changed []byte, after int, err error) {
 	options, rest, ok := lengthEncodedInt(r.image[pos:])
 	if !ok {

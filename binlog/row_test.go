@@ -506,7 +506,7 @@ func TestRows(t *testing.T) {
 		// take this for a whole row.
 		{
 			binlog.Insert, 0xfd, a, "",
-			"column name is not in the row image: set binlog_row_image=FULL",
+			"column name is not in the row image; set binlog_row_image=FULL",
 		},
 	} {
 		got, err := run(test.op, test.bitmap, test.images)
