@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"rowfall/binlog"
+	"rowfall/internal/race"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -525,7 +526,7 @@ func BenchmarkTransactions(b *testing.B) {
 // once.
 func TestNoAllocations(t *testing.T) {
 	for _, compressed := range []bool{false, true} {
-		if compressed && raceDetector {
+		if compressed && race.Enabled {
 			continue // sync.Pool, which zstd uses, drops elements at random then
 		}
 		m := &eventBuilder{checksum: true}
