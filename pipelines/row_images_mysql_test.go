@@ -52,12 +52,7 @@ func testRowImages(t *testing.T, d *database) {
 			t.Errorf("%s: after %s, the tables in quarantine are %q, want %q", test.image, test.sql,
 				got, test.want)
 		}
-		for _, table := range strings.Fields(test.want) {
-			if _, err := r.pipeline.Backfill(t.Context(), d.name+"."+table); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r.mustEqual(d, &c, m, test.sql)
+		r.backfill(d, &c, m, test.want)
 	}
 }
 
