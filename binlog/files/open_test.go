@@ -85,7 +85,7 @@ func appendEvent(dst []byte, kind byte, body []byte) []byte {
 	return append(append(dst, 0, 0), body...)
 }
 
-// The files of a server before MySQL 5.6 have no checksums, and do not say so.
+// The files of a server before MySQL 5.6 have no checksums, and do not declare that.
 func TestOldFormat(t *testing.T) {
 	format := append([]byte{4, 0}, "5.5.62-log"...)
 	format = append(format, make([]byte, 2+50+4-len(format))...)
