@@ -8,7 +8,7 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
-// A row image that lacks columns puts its table into quarantine, and no other one of the
+// A row image that lacks columns puts its table into quarantine, and no other table of the
 // transaction.
 func testRowImages(t *testing.T, d *database) {
 	const columns = " (id INT PRIMARY KEY, v INT, w INT, b TEXT, g INT AS (v + 1) VIRTUAL)"

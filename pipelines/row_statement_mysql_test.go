@@ -144,8 +144,7 @@ func (d *database) statementConfig() file.Config {
 	return d.config("{}", "{cascades: reconcile}", "sink:", ignored+"sink:")
 }
 
-// A statement of which it is not known what it changes stops the pipeline. The error has the
-// remedy.
+// A statement stops the pipeline if its changes of tables are not known. The error has the remedy.
 func testRowStatementStops(t *testing.T, d *database) {
 	d.statementTables()
 	d.exec("SET GLOBAL log_bin_trust_function_creators = 1",
