@@ -20,8 +20,9 @@ var errEndsEarly = errors.New("the row image ends early")
 // that the update has changed: a column that present lacks has the value of before, whose image is
 // at the start of images. decodeOnto returns where the new image ends.
 //
-// With isPartial, the image begins with its value options, and with a bit for each JSON column of
-// the table. The bit is set if the value is a list of changes of the old value (jsonpatch.go).
+// With isPartial, the image begins with its value options. If these allow it, a bit for each JSON
+// column of the table follows. The bit is set if the value is a list of changes of the old value
+// (jsonpatch.go).
 func (r *Row) decodeOnto(
 	before *Row, present, images []byte, start int, isPartial bool,
 ) (end int, err error) {

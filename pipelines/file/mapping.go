@@ -98,8 +98,7 @@ func readColumns(
 		"stop": transform.StopTooLong,
 	}[tooLong.oneOf("quarantine", "truncate", "omit", "dead_letter", "stop")]
 	// The other reactions also apply to values that are too long for Redis.
-	changes := c.TooLong == transform.TruncateTooLong ||
-		c.TooLong == transform.OmitTooLong
+	changes := c.TooLong == transform.TruncateTooLong || c.TooLong == transform.OmitTooLong
 	if changes && len(c.MaxBytes) == 0 {
 		tooLong.errorf("has no effect without max_bytes; add max_bytes, or remove it")
 	}
