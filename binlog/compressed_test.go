@@ -173,7 +173,7 @@ func TestCompressedHostileLength(t *testing.T) {
 	}
 }
 
-// FuzzCompressed reads whatever bytes as values of COMPRESSED columns: a text is never longer than
+// FuzzCompressed reads arbitrary bytes as values of COMPRESSED columns: a text is never longer than
 // its type permits.
 func FuzzCompressed(f *testing.F) {
 	f.Add(uint8(0), compressedValue(f, "abc", 3, false))

@@ -1,13 +1,11 @@
 // Package binlog defines the vocabulary of all readers of MySQL and MariaDB:
 // positions, GTID sets, tables, rows and the events of a stream.
 //
-// This package and binlog/events, which parses the binlog's bytes, do no I/O.
-// binlog/charset converts text of all character sets.
-// binlog/mysql connects, binlog/dump follows the binlog, binlog/files reads binlog files
-// from disk, and binlog/query reads
-// schemas and rows with SELECT. A Row renders its columns as text: the same bytes for
-// a row from the binlog and for a row from a SELECT, without boxing a value. transform
-// is its main caller.
+// This package and binlog/events, which parses the binlog's bytes, do no I/O. binlog/charset
+// converts text of all character sets. binlog/mysql connects, binlog/dump follows the binlog,
+// binlog/files reads binlog files from disk, and binlog/query reads schemas and rows with SELECT.
+// A Row renders its columns as text: the same bytes for a row from the binlog and for a row from a
+// SELECT, without boxing a value. transform is its main caller.
 //
 // A Layout is compiled once per table version. NewImageLayout compares the schema
 // with the table map and rejects a schema of another time; NewTextLayout goes with
@@ -34,10 +32,10 @@
 //
 // # Limits
 //
-// Row images that lack columns are rejected by name, apart from new images whose values the old
-// image has (MariaDB's FULL_NODUP). So are a type that is not in the table of column types, and a
-// character set that neither MySQL 9.7 nor MariaDB 10.11 has, unless the mapping excludes the
-// column.
+// A row image that lacks a column is rejected, and the error names the column. A new image may lack
+// columns whose values the old image has (MariaDB's FULL_NODUP). A type that is not in the table of
+// column types, and a character set that neither MySQL 9.7 nor MariaDB 10.11 has, are rejected
+// unless the mapping excludes the column.
 //
 // A column in MariaDB's temporal format of version 5.3 has no fractional-second digits in a table
 // map: the schema must be of the time of the rows.
@@ -55,15 +53,24 @@
 // # Files
 //
 // The package is longer than others, because a row, its layout and the text of each type must
-// agree in every detail. types.go is the table of column types: adding a type is one row
-// there, and typerow.go describes the row. A new form on the wire also needs its decoder here,
-// and a name that the server writes in another way than the statement needs a case in
-// binlog/ddl. docs/values.md has a line for each type. wiretype.go is the table of type bytes,
-// layout.go compares schema and table map, row.go is what callers see of a row, value.go and
-// json.go render single values, hires.go and compressed.go those of forms that only MariaDB
-// has. newimage.go and jsonpatch.go complete new images that refer to the old ones. gtid.go,
-// gtidset.go, position.go and evidence.go are independent: they hold positions in a server's
-// history and the proof that two histories are the same. transactionid.go and skip.go name single
-// transactions. pattern.go selects tables by name. supplied.go turns what a table map with full
-// metadata describes into a schema.
+// agree in every detail.
+//
+//   - types.go: the table of column types; adding a type is one row there. typerow.go describes
+//     the row
+//   - wiretype.go: the table of type bytes. A new one also needs its decoder in value.go
+//   - table.go, layout.go: the schema of a table, and its comparison with a table map
+//   - rows.go, row.go: what callers see of a rows event, and of one row
+//   - image.go: where the values of a row image are; newimage.go, jsonpatch.go: new images that
+//     refer to the old ones
+//   - value.go, integer.go, json.go: the text of single values; hires.go, compressed.go: values in
+//     forms that only MariaDB has
+//   - supplied.go: schemas from table maps with full metadata
+//   - event.go, xa.go, session.go: the events of a stream; refused.go, unsent.go: its errors
+//   - gtid.go, gtidset.go, position.go, position_time.go: positions in a server's history
+//   - evidence.go, evidence_text.go: the proof that two histories are the same
+//   - transactionid.go, skip.go: names of single transactions, and requests to skip them
+//   - pattern.go: patterns that select tables by name; clip.go: texts that are cut for messages
+//
+// A name that the server writes in another way than the statement also needs a case in binlog/ddl.
+// docs/values.md has a line for each type.
 package binlog

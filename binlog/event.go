@@ -36,9 +36,9 @@ type Change struct {
 // Kind is the kind of an Event; it decides which fields of the Event are filled.
 type Kind uint8
 
-// The kinds of Event, in the order a stream yields them within a transaction: Changes* and
-// RowStatement*, then Commit. Progress and Statement come between transactions; only the Statement
-// of a CREATE TABLE ... SELECT comes before the rows of its transaction.
+// The kinds of Event. Within a transaction, a stream yields any number of Changes, RowStatements
+// and PreparedRows, and then a Commit. Progress and Statement come between transactions; only the
+// Statement of a CREATE TABLE ... SELECT comes before the rows of its transaction.
 const (
 	// Changes carries the rows of one rows event of a mapped table.
 	Changes Kind = iota + 1

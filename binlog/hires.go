@@ -2,13 +2,15 @@ package binlog
 
 import "strings"
 
-// MariaDB's temporal format of version 5.3, which a server with mysql56_temporal_format=OFF still
-// writes, is that of older servers for a column without fractional seconds. For a column with them,
-// it is a big-endian number of units, of which a second has 10 to the power of the digits. The type
-// byte in a table map is the same, and there is no metadata: the digits are known from the schema.
+// MariaDB 5.3 introduced a format for temporal columns with fractional seconds, which a server with
+// mysql56_temporal_format=OFF still writes. A value is a big-endian number of units; with N digits,
+// a second has 10^N units. Columns without fractional seconds have the format of older servers. A
+// table map has the same type byte for both formats, and no number of digits. So the digits come
+// from the schema.
 
-// hiresEncoding returns the encoding of a column with fractional seconds in MariaDB's format of
-// version 5.3 that has the encoding e without them, and the number of bytes of a value.
+// hiresEncoding returns the encoding in MariaDB's format of version 5.3, and the number of bytes of
+// a value, for a column with fractional-second digits. e is the encoding of such a column without
+// digits.
 func hiresEncoding(e encoding, digits int) (encoding, int) {
 	if digits < 1 || digits > maxFraction {
 		return encodingUnknown, 0
@@ -24,7 +26,7 @@ func hiresEncoding(e encoding, digits int) (encoding, int) {
 	return encodingUnknown, 0
 }
 
-// isHires reports whether e is of MariaDB's format of version 5.3.
+// isHires reports whether e belongs to MariaDB's format of version 5.3.
 func (e encoding) isHires() bool {
 	return e == encodingHiresTime || e == encodingHiresDatetime || e == encodingHiresTimestamp
 }

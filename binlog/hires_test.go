@@ -93,7 +93,7 @@ func TestHiresOfMySQL(t *testing.T) {
 	}
 }
 
-// FuzzHires reads whatever bytes as temporal values: a text has the form of its type.
+// FuzzHires reads arbitrary bytes as temporal values: a text has the form of its type.
 func FuzzHires(f *testing.F) {
 	f.Add(uint8(0), uint8(6), []byte("\x80\x00\x00\x00\x00\x00\x00\x00"))
 	f.Add(uint8(1), uint8(3), []byte("\x01\x00\x00\x00\x00\x00\x00\x00"))

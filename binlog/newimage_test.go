@@ -195,8 +195,8 @@ func TestChangesOfJSON(t *testing.T) {
 	}
 }
 
-// FuzzChangesOfJSON applies whatever bytes as changes to whatever bytes. Neither the value nor the
-// memory is larger than some times the event.
+// FuzzChangesOfJSON applies arbitrary bytes as changes to arbitrary bytes. The value and the memory
+// are in proportion to the size of the event.
 func FuzzChangesOfJSON(f *testing.F) {
 	l := jsonLayout(f)
 	f.Add([]byte("\x00\x01\x00\x0c\x00\x0b\x00\x01\x00\x05\x07\x00a"),

@@ -2,7 +2,6 @@ package binlog_test
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
@@ -154,125 +153,6 @@ func TestOldAndRareForms(t *testing.T) {
 				t.Errorf("JSON %s, %v, want %s", got, err, test.json)
 			}
 		})
-	}
-}
-
-func TestLayoutErrors(t *testing.T) {
-	tests := []struct {
-		name   string
-		column binlog.Column
-		types  string
-		meta   string
-		want   []string
-	}{
-		{
-			"varchar length",
-			binlog.Column{
-				Type: binlog.TypeVarchar, Length: 10, Charset: "utf8mb4",
-				SQLType: "varchar(10)",
-			},
-			"\x0f",
-			"\x50\x00",
-			[]string{"d.t.c", "VARCHAR of 80 bytes", "varchar(10)", "binlog_row_metadata=FULL"},
-		},
-		{
-			"decimal scale",
-			binlog.Column{
-				Type: binlog.TypeDecimal, Length: 10, Decimals: 2,
-				SQLType: "decimal(10,2)",
-			},
-			"\xf6",
-			"\x0a\x03",
-			[]string{"DECIMAL(10,3)", "decimal(10,2)"},
-		},
-		{
-			"fraction",
-			binlog.Column{Type: binlog.TypeDatetime, Decimals: 3, SQLType: "datetime(3)"},
-			"\x12", "\x06",
-			[]string{"DATETIME(6)", "datetime(3)"},
-		},
-		{
-			"old fraction",
-			binlog.Column{Type: binlog.TypeDatetime, Decimals: 3, SQLType: "datetime(3)"},
-			"\x0c",
-			"",
-			[]string{"old format", "datetime(3)"},
-		},
-		{
-			"enum members",
-			binlog.Column{Type: binlog.TypeEnum, Values: []string{"a"}, SQLType: "enum('a')"},
-			"\xfe", "\xf7\x02",
-			[]string{"ENUM of 2 bytes"},
-		},
-		{
-			"blob size",
-			binlog.Column{Type: binlog.TypeBlob, SQLType: "mediumblob"},
-			"\xfc", "\x02",
-			[]string{"with 2 length bytes", "mediumblob"},
-		},
-		{
-			"compressed",
-			binlog.Column{Type: binlog.TypeVarchar, Length: 10, SQLType: "varchar(10)"},
-			"\x8d", "\x0c\x00",
-			[]string{"COMPRESSED VARCHAR of 12 bytes", "varchar(10)"},
-		},
-		{
-			"system versioning",
-			binlog.Column{Type: binlog.TypeInt, SQLType: "int"},
-			"\x03\x11\x11",
-			"\x06\x06",
-			[]string{"d.t", "SYSTEM VERSIONING"},
-		},
-		{
-			"unknown",
-			binlog.Column{Type: binlog.TypeText, SQLType: "text"},
-			"\x99", "",
-			[]string{"unknown type (153)"},
-		},
-	}
-	for _, test := range tests {
-		_, err := binlog.NewImageLayout(
-			one(test.column), []byte(test.types), []byte(test.meta), false)
-		for _, want := range test.want {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %v, want %q in it", test.name, err, want)
-			}
-		}
-	}
-}
-
-// A column that SELECT reads and the binlog does not was refused when the whole
-// table had been read.
-func TestCheckReadable(t *testing.T) {
-	for _, test := range []struct {
-		column binlog.Column
-		want   string
-	}{
-		{
-			binlog.Column{Type: binlog.TypeVarchar, Charset: "cp1258"},
-			"d.t.c cannot be read from the binlog: character set cp1258 is not known",
-		},
-		{binlog.Column{Type: binlog.TypeVarchar, Charset: "cp1251"}, ""},
-		{
-			binlog.Column{SQLType: "xmltype", Unreadable: "type xmltype is not supported"},
-			"type xmltype is not supported, exclude the column",
-		},
-		{binlog.Column{Type: binlog.TypeText, SQLType: "text /*M!100301 COMPRESSED*/"}, ""},
-		{binlog.Column{Type: binlog.TypeChar, Charset: "latin1"}, ""},
-	} {
-		err := one(test.column).CheckReadable(nil)
-		if err := one(test.column).CheckReadable(func(int) bool { return true }); err != nil {
-			t.Errorf("%s is excluded: %v", test.column.SQLType, err)
-		}
-		if test.want == "" && err != nil {
-			t.Errorf("%s: %v", test.column.SQLType, err)
-		}
-		var refused *binlog.RefusedError
-		if test.want != "" &&
-			(!errors.As(err, &refused) || refused.Table != "d.t" ||
-				!strings.Contains(err.Error(), test.want)) {
-			t.Errorf("%s: %v, want %q", test.column.SQLType, err, test.want)
-		}
 	}
 }
 
@@ -462,115 +342,6 @@ func shop() *binlog.Table {
 	}
 }
 
-func TestRows(t *testing.T) {
-	l, err := binlog.NewImageLayout(shop(), []byte{3, 15}, []byte{80, 0}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const a, b = "\x00\x01\x00\x00\x00\x01a", "\x02\x02\x00\x00\x00"
-	show := func(r *binlog.Row) string {
-		if r == nil {
-			return "-"
-		}
-		s, _ := r.AppendText(nil, 0)
-		s, _ = r.AppendText(append(s, '='), 1)
-		return string(s)
-	}
-	run := func(op binlog.Op, bitmap byte, images string) (got []string, err error) {
-		var rows binlog.Rows
-		rows.Reset(l, op, []byte{bitmap}, []byte{bitmap}, []byte(images))
-		for rows.Next() {
-			c := rows.Change()
-			if c.Op != op || c.Table.Name != "users" || rows.Op() != op || rows.Table() != c.Table {
-				t.Errorf("change %v of %v", c.Op, c.Table)
-			}
-			got = append(got, show(c.Before)+">"+show(c.After))
-		}
-		return got, rows.Err()
-	}
-	for _, test := range []struct {
-		op     binlog.Op
-		bitmap byte
-		images string
-		want   string
-		err    string
-	}{
-		{binlog.Insert, 3, a + b, "->1=a ->2=", ""},
-		{binlog.Delete, 0xff, a + b, "1=a>- 2=>-", ""},
-		{binlog.Update, 3, a + b + b + a, "1=a>2= 2=>1=a", ""},
-		{binlog.Insert, 3, "", "", ""},
-		{binlog.Update, 3, a, "", "ends before column id"},
-		{binlog.Insert, 3, a + a[:6], "->1=a", "ends before column name"},
-		{binlog.Insert, 3, "\x00\x01\x00\x00\x00\x51", "", "column name has 81 bytes"},
-		// MySQL sets the bits beyond the last column: counting bits would
-		// take this for a whole row.
-		{
-			binlog.Insert, 0xfd, a, "",
-			"column name is not in the row image: set binlog_row_image=FULL",
-		},
-	} {
-		got, err := run(test.op, test.bitmap, test.images)
-		if strings.Join(got, " ") != test.want || (err == nil) != (test.err == "") ||
-			err != nil && !strings.Contains(err.Error(), test.err) {
-			t.Errorf("%v %q: %q, %v; want %q, %q", test.op, test.images, got, err, test.want,
-				test.err)
-		}
-	}
-}
-
-// Some versions of MariaDB do not log generated columns. The image of such a row can be read if
-// nothing reads the values of these columns.
-func TestUnloggedGeneratedColumns(t *testing.T) {
-	table := shop()
-	for _, name := range []string{"first", "last"} {
-		table.Columns = append(table.Columns, binlog.Column{
-			Name: name, Type: binlog.TypeInt, Generated: true, Unread: true, Nullable: true,
-		})
-	}
-	table.Columns[0], table.Columns[2] = table.Columns[2], table.Columns[0]
-	show := func(images string) string {
-		l, err := binlog.NewImageLayout(table, []byte{3, 15, 3, 3}, []byte{80, 0}, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var rows binlog.Rows
-		rows.Reset(l, binlog.Update, []byte{6}, []byte{6}, []byte(images))
-		var text []byte
-		for rows.Next() {
-			for _, r := range []*binlog.Row{rows.Change().Before, rows.Change().After} {
-				for i := range 4 {
-					if r.IsNull(i) {
-						text = append(text, "NULL "...)
-						continue
-					}
-					if text, err = r.AppendText(text, i); err != nil {
-						t.Fatal(err)
-					}
-					text = append(text, ' ')
-				}
-			}
-		}
-		if err := rows.Err(); err != nil {
-			return err.Error()
-		}
-		return string(text)
-	}
-	const images = "\xfc\x01a\x01\x00\x00\x00" + "\xfd\x02\x00\x00\x00"
-	if got := show(images); got != "NULL a 1 NULL NULL NULL 2 NULL " {
-		t.Errorf("the images are %q", got)
-	}
-	for cut := range len(images) - 1 {
-		if got := show(images[:cut+1]); cut != 6 && !strings.Contains(got, "ends before column") {
-			t.Errorf("the first %d bytes are %q", cut+1, got)
-		}
-	}
-	table.Columns[3].Unread = false
-	if got := show(images); !strings.Contains(got, "the generated column last is not in the row") ||
-		!strings.Contains(got, "columns: {exclude: [last]}") {
-		t.Errorf("with a column that is read: %s", got)
-	}
-}
-
 func TestRaw(t *testing.T) {
 	l, err := binlog.NewImageLayout(shop(), []byte{3, 15}, []byte{80, 0}, false)
 	if err != nil {
@@ -591,22 +362,6 @@ func TestRaw(t *testing.T) {
 		if got := r.Raw(1); !bytes.Equal(got, test.want) || (got == nil) != (test.want == nil) ||
 			r.IsNull(1) != (got == nil) {
 			t.Errorf("%q: %q, want %q", test.image, got, test.want)
-		}
-	}
-}
-
-func TestSelectExpr(t *testing.T) {
-	for _, test := range []struct {
-		c    binlog.Column
-		want string
-	}{
-		{binlog.Column{Type: binlog.TypeInt}, "`c`"},
-		{binlog.Column{Type: binlog.TypeFloat}, "`c`*1e0"},
-		{binlog.Column{Type: binlog.TypeDouble}, "`c`*1e0"},
-		{binlog.Column{Type: binlog.TypeBit, Length: 3}, "`c`+0"},
-	} {
-		if got := binlog.SelectExpr(&test.c, "`c`"); got != test.want {
-			t.Errorf("%v: %s, want %s", test.c.Type, got, test.want)
 		}
 	}
 }

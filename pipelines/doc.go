@@ -16,8 +16,8 @@
 //     when a unit is applied; linger.go: how long units are batched
 //   - statement.go, effects.go, catalog.go: statements that were logged as text, such as DDL, their
 //     effects on tables, and the definitions that they are applied to
-//   - row_statement.go, write_checks.go: statements whose changes of rows were logged as text, and
-//     the proof that such a statement changes no mapped table
+//   - row_statement.go: statements whose changes of rows were logged as text; write_checks.go:
+//     checks whether such a statement may change other tables than those that it names
 //   - schemas.go: comparison of the data's schemas with the server's
 //   - tentative.go, schema_dump.go: starts before the recorded definitions, and --schema
 //   - former.go, heirs.go, removal.go: keys that a table's former definitions or names wrote, and
@@ -29,6 +29,8 @@
 //   - foreign_keys.go, cascades.go, cascade_jobs.go: foreign keys whose cascades are not logged,
 //     the tables that depend on parents by these keys, and the jobs after a change of a parent;
 //     cascade_deletes.go, reference_scan.go: the search for the rows that a cascade has changed
+//   - column_history.go, dropped_tables.go: columns and tables that the mapping names and that were
+//     dropped
 //   - tables.go: the tables of a run; table_state.go, mapping_state.go: their state in the sink,
 //     whose forms are in tablestate; table_lists.go: the lists of tables in the position hash
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
@@ -48,10 +50,11 @@
 //   - dead_letters.go, dead_letter_changes.go, dead_letter_command.go: rows that cannot be applied,
 //     what the stream does with them, and what users ask about them
 //   - gaps.go: stretches of the binlog that were left out, and how jobs close such gaps; skip.go,
-//     leave_out.go: requests to skip a transaction, and their execution by the loop
+//     leave_out.go: requests to skip a transaction, and their execution by the loop;
+//     entry_gaps.go: changes without entries in lists and streams
 //   - stats.go, status.go, status_gaps.go, commands.go, skip_command.go, known_tables.go:
 //     what users see: Stats, INFO, ROWFALL
-//   - dataset.go: what a replica must hold, for verification
+//   - dataset.go, dataset_fields.go, dataset_letters.go: what a replica must hold, for verification
 //   - node.go: OpenNode, a node with the ROWFALL commands, with or without a pipeline
 //   - shop: the example files
 //

@@ -417,3 +417,29 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// quarantined returns the names of the tables in quarantine, without the database, and checks that
+// all reasons contain a text.
+func (r *running) quarantined(d *database, reason string) string {
+	r.t.Helper()
+	var names []string
+	for _, f := range r.pipeline.Stats().Quarantined {
+		names = append(names, strings.TrimPrefix(f.Table, d.name+"."))
+		if !strings.Contains(f.Reason, reason) {
+			r.t.Errorf("%s is in quarantine because %s", f.Table, f.Reason)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// backfill reads tables again, which ends their quarantine, and compares all data. The names of the
+// tables are separated by spaces.
+func (r *running) backfill(d *database, c *file.Config, m *memory, tables string) {
+	r.t.Helper()
+	for _, table := range strings.Fields(tables) {
+		if _, err := r.pipeline.Backfill(r.t.Context(), d.name+"."+table); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.mustEqual(d, c, m, fmt.Sprintf("the quarantine of %q", tables))
+}

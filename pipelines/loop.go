@@ -250,18 +250,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	if err := l.flushDeletes(ctx, t); err != nil {
 		return err
 	}
-	mode := l.writeMode(t)
-	origin := transform.Origin{
-		Replay: l.progress.Phase == sink.Replaying, Time: ev.Time, Position: &l.progress.Position,
-	}
-	if t.Plan.KeepsEntries() {
-		open := l.stream.Transaction()
-		id := open.ID()
-		origin.Transaction = &id
-	}
-	if t.Plan.Expires() {
-		origin.Now = l.sink.Now() * 1000
-	}
+	mode, origin := l.writeMode(t), l.originOf(t, ev)
 	before := l.unit.Commands.Mark()
 	parent := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff)
 	for ev.Rows.Next() {
@@ -286,22 +275,8 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 			t.skippedRows, t.appliedRows = t.skippedRows+1, t.appliedRows+1
 			continue
 		}
-		rowMode := mode
-		must, err := t.MustReplace(c)
-		if must {
-			rowMode = transform.Replace
-		}
-		if err == nil {
-			err = l.keyTypeFault(t)
-		}
-		if err == nil && rowMode == transform.Replace {
-			err = l.checkKeyTypes(ctx, t, c)
-		}
-		if err == nil {
-			origin.Row = l.rows
-			err = l.appendChange(t, c, rowMode, origin)
-		}
-		if err != nil {
+		origin.Row = l.rows
+		if err := l.checkAndAppend(ctx, t, c, mode, origin); err != nil {
 			return l.tableFault(t, before, err)
 		}
 		l.openRows++
@@ -318,6 +293,46 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	}
 	l.addSpan(t, before)
 	return nil
+}
+
+// originOf returns where the changes of a table in the open transaction come from.
+func (l *loop) originOf(t *mappedTable, ev *binlog.Event) transform.Origin {
+	origin := transform.Origin{
+		Replay: l.progress.Phase == sink.Replaying, Time: ev.Time, Position: &l.progress.Position,
+	}
+	if t.Plan.KeepsEntries() {
+		open := l.stream.Transaction()
+		id := open.ID()
+		origin.Transaction = &id
+	}
+	if t.Plan.Expires() {
+		origin.Now = l.sink.Now() * 1000
+	}
+	return origin
+}
+
+// checkAndAppend checks the keys of a changed row, and appends the commands of the change to the
+// unit.
+func (l *loop) checkAndAppend(
+	ctx context.Context, t *mappedTable, c *binlog.Change, mode transform.Mode,
+	origin transform.Origin,
+) error {
+	must, err := t.MustReplace(c)
+	if err != nil {
+		return err
+	}
+	if must {
+		mode = transform.Replace
+	}
+	if err := l.keyTypeFault(t); err != nil {
+		return err
+	}
+	if mode == transform.Replace {
+		if err := l.checkKeyTypes(ctx, t, c); err != nil {
+			return err
+		}
+	}
+	return l.appendChange(t, c, mode, origin)
 }
 
 // skipChanges handles rows of a table whose changes are not applied. For example, the stream had

@@ -181,7 +181,7 @@ func testGeneratedColumns(t *testing.T, d *database) {
 }
 
 // testUnfollowedTables has sequences and tables with system versioning in a mapped database. The
-// sequences are no tables, and other tables continue.
+// sequences are not mapped, and other tables continue.
 func testUnfollowedTables(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE SEQUENCE s",
 		"CREATE TABLE old (id INT PRIMARY KEY, v INT) WITH SYSTEM VERSIONING",
@@ -207,8 +207,8 @@ func testUnfollowedTables(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("p"), want)
 }
 
-// testAlterPhases logs each ALTER TABLE when it starts and when it ends. Once, both were applied,
-// and an ALTER TABLE that had failed, too. With on_alter: stop, the pipeline would end then.
+// testAlterPhases logs each ALTER TABLE when it starts and when it ends. With on_alter: stop, the
+// pipeline would end if it applied both, or an ALTER TABLE that has failed.
 func testAlterPhases(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 1)",
 		"SET binlog_alter_two_phase = ON")

@@ -87,7 +87,7 @@ func testGTIDModes(t *testing.T, s *source) {
 	}
 	r.kill()
 	// The server does not send what was committed without a GTID while the mode is ON. The data
-	// are not taken for those of another history, and the remedy of the error works.
+	// are not rejected as those of another history, and the remedy of the error works.
 	for _, mode := range []string{"ON_PERMISSIVE", "OFF_PERMISSIVE"} {
 		s.setMode(mode)
 	}

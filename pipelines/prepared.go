@@ -33,7 +33,8 @@ type preparedSet struct {
 	open *preparedTx
 	// isTentative is set while the transactions are not certain: they are written as Open.
 	isTentative bool
-	// unknown, if not empty, is why the rows of a transaction are lost that Find does not find.
+	// unknown, if not empty, is the reason why the rows of transactions that Find does not find are
+	// lost.
 	unknown string
 	// last is the number of the last transaction.
 	last int
@@ -45,7 +46,7 @@ type preparedSet struct {
 	readBlock func(name string) ([]byte, error)
 }
 
-// reasonTooLarge is why the rows of a transaction are not kept that is larger than MaxPrepared.
+// reasonTooLarge is the reason why the rows of a transaction above MaxPrepared are not kept.
 var reasonTooLarge = fmt.Sprintf("it has more than %d MiB of rows", events.MaxPrepared>>20)
 
 // preparedTx is one transaction of a preparedSet.

@@ -234,8 +234,8 @@ func testXABeforeStart(t *testing.T, d *database) {
 	d.mustEndXA(r, m)
 }
 
-// Which rows of a transaction stayed that was rolled back, and that changed tables without
-// transactions, is not in the binlog: its tables go into quarantine.
+// If a transaction that changed tables without transactions is rolled back, the binlog does not
+// show which rows stayed. The tables of the transaction go into quarantine.
 func testRolledBack(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
 		"CREATE TABLE u (id INT PRIMARY KEY, v INT)", "CREATE TABLE a LIKE t",

@@ -53,32 +53,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	}
 	l.recordGone(old)
 	for _, name := range l.tables.names() {
-		t := l.tables.all[name]
-		needsSchema := t.Job.NeedsSchema
-		if o := old.all[name]; o != nil {
-			if needsSchema { // the last known definition determines which keys the table has
-				l.tables.define(t, o.definition, o.Schema, o.Plan)
-			}
-			// The sweep of the job finds only keys that the present plan can write.
-			old.keepFormer(o, t.Plan)
-			t.former = o.former
-			for _, letter := range o.Letters.All() { // the job below looks at their rows
-				l.tables.letters.set(t, letter.Key, letter)
-			}
-			if o.Keys != nil { // the job below replaces the keys job
-				t.RestoreKeys(o.Keys)
-				t.CancelKeys()
-			}
-		}
-		t.Job = l.reconcileJob("--from snapshot")
-		t.Job.NeedsSchema = needsSchema
-		t.Job.MissedFrom = stored.Position.String()
-		if o := old.all[name]; o != nil && o.Fault != nil {
-			t.Job.MissedFrom = o.Fault.Position
-		}
-		if o := old.all[name]; o != nil && !o.Job.Done && o.Job.MissedFrom != "" {
-			t.Job.MissedFrom = o.Job.MissedFrom
-		}
+		l.rebuildTable(l.tables.all[name], old, &stored)
 	}
 	// An initial load that is not finished begins again.
 	if state.Phase != sink.Snapshot {
@@ -103,26 +78,66 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		l.history.forget(l.config.Name, &l.unit)
 		l.unit.DropState(l.config.Name, tablestate.SkipsPiece)
 		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
-		old.dropSearches(&l.unit, l.config.Name) // every row is read
-		for _, name := range old.names() {
-			if l.tables.all[name] == nil {
-				old.letters.forget(old.all[name])
-				old.all[name].drop(&l.unit, l.config.Name)
-			}
-		}
-		if err := l.makeGapByRebuild(stored.Position.String(), old); err != nil {
+		if err := l.removeOldState(old, &stored); err != nil {
 			return err
-		}
-		old.letters.save(&l.unit, l.config.Name)
-		old.prepared.endAll()
-		if err := old.prepared.save(&l.unit, l.config.Name); err != nil {
-			return err
-		}
-		for name := range old.unmapped {
-			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
-			l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+name)
 		}
 		return initial(ctx)
+	}
+	return nil
+}
+
+// rebuildTable gives a table a job that reads all its rows. old and stored are the tables and the
+// position of the data.
+func (l *loop) rebuildTable(t *mappedTable, old *tableSet, stored *progress) {
+	o := old.all[t.FullName()]
+	needsSchema := t.Job.NeedsSchema
+	if o != nil {
+		if needsSchema { // the last known definition determines which keys the table has
+			l.tables.define(t, o.definition, o.Schema, o.Plan)
+		}
+		// The sweep of the job finds only keys that the present plan can write.
+		old.keepFormer(o, t.Plan)
+		t.former = o.former
+		for _, letter := range o.Letters.All() { // the job below looks at their rows
+			l.tables.letters.set(t, letter.Key, letter)
+		}
+		if o.Keys != nil { // the job below replaces the keys job
+			t.RestoreKeys(o.Keys)
+			t.CancelKeys()
+		}
+	}
+	t.Job = l.reconcileJob("--from snapshot")
+	t.Job.NeedsSchema = needsSchema
+	t.Job.MissedFrom = stored.Position.String()
+	if o != nil && o.Fault != nil {
+		t.Job.MissedFrom = o.Fault.Position
+	}
+	if o != nil && !o.Job.Done && o.Job.MissedFrom != "" {
+		t.Job.MissedFrom = o.Job.MissedFrom
+	}
+}
+
+// removeOldState removes from the data the state that a rebuild does not need, and records the gap
+// between the position of the data and the new one.
+func (l *loop) removeOldState(old *tableSet, stored *progress) error {
+	old.dropSearches(&l.unit, l.config.Name) // every row is read
+	for _, name := range old.names() {
+		if l.tables.all[name] == nil {
+			old.letters.forget(old.all[name])
+			old.all[name].drop(&l.unit, l.config.Name)
+		}
+	}
+	if err := l.makeGapByRebuild(stored.Position.String(), old); err != nil {
+		return err
+	}
+	old.letters.save(&l.unit, l.config.Name)
+	old.prepared.endAll()
+	if err := old.prepared.save(&l.unit, l.config.Name); err != nil {
+		return err
+	}
+	for name := range old.unmapped {
+		l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
+		l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+name)
 	}
 	return nil
 }

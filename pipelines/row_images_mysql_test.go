@@ -8,7 +8,7 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
-// A row image that lacks columns puts its table into quarantine, and no other one of the
+// A row image that lacks columns puts its table into quarantine, and no other table of the
 // transaction.
 func testRowImages(t *testing.T, d *database) {
 	const columns = " (id INT PRIMARY KEY, v INT, w INT, b TEXT, g INT AS (v + 1) VIRTUAL)"
@@ -52,12 +52,7 @@ func testRowImages(t *testing.T, d *database) {
 			t.Errorf("%s: after %s, the tables in quarantine are %q, want %q", test.image, test.sql,
 				got, test.want)
 		}
-		for _, table := range strings.Fields(test.want) {
-			if _, err := r.pipeline.Backfill(t.Context(), d.name+"."+table); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r.mustEqual(d, &c, m, test.sql)
+		r.backfill(d, &c, m, test.want)
 	}
 }
 

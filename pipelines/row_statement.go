@@ -20,7 +20,7 @@ import (
 //   - So does a mapped table whose foreign keys have changed rows because of the statement.
 //   - If triggers of a mapped table may have changed other tables, all mapped tables are read
 //     again.
-//   - A statement that writes other tables passes if these are proven to change no mapped table
+//   - A statement that writes other tables is ignored if it certainly changes no mapped table
 //     (write_checks.go). Otherwise the pipeline stops.
 
 // rowStatement handles a statement that was logged as text instead of rows.
@@ -80,7 +80,7 @@ func (l *loop) changeTables(
 	for _, n := range written {
 		if t := l.tableNamed(n); t != nil {
 			fault := fmt.Errorf("rows were changed by a statement that was logged as its text "+
-				"(in database %s: %s): set binlog_format=ROW in that session, and then read "+
+				"(in database %s: %s); set binlog_format=ROW in that session, and then read "+
 				"the table again with rowfall backfill", ev.Database, shorten(ev.SQL))
 			if err := l.quarantineWritten(t, fault); err != nil {
 				return err
@@ -89,7 +89,7 @@ func (l *loop) changeTables(
 	}
 	for _, t := range reached {
 		fault := fmt.Errorf("a statement that was logged as its text (in database %s: %s) "+
-			"changed rows that foreign keys of the table refer to: set binlog_format=ROW in "+
+			"changed rows that foreign keys of the table refer to; set binlog_format=ROW in "+
 			"that session, and then read the table again with rowfall backfill",
 			ev.Database, shorten(ev.SQL))
 		if err := l.quarantineWritten(t, fault); err != nil {

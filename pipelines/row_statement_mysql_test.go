@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"rowfall/pipelines/file"
@@ -25,39 +24,14 @@ func (d *database) inFormat(format string, statements ...string) {
 	d.exec("SET SESSION binlog_format = 'ROW'")
 }
 
-// quarantined returns the names of the tables in quarantine, without the database, and checks that
-// all reasons contain a text.
-func (r *running) quarantined(d *database, reason string) string {
-	r.t.Helper()
-	var names []string
-	for _, f := range r.pipeline.Stats().Quarantined {
-		names = append(names, strings.TrimPrefix(f.Table, d.name+"."))
-		if !strings.Contains(f.Reason, reason) {
-			r.t.Errorf("%s is in quarantine because %s", f.Table, f.Reason)
-		}
-	}
-	return strings.Join(names, " ")
-}
-
-// backfill reads tables again, which ends their quarantine, and compares all data.
-func (r *running) backfill(d *database, m *memory, tables string) {
-	r.t.Helper()
-	for _, table := range strings.Fields(tables) {
-		if _, err := r.pipeline.Backfill(r.t.Context(), d.name+"."+table); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	c := d.statementConfig()
-	r.mustEqual(d, &c, m, "the quarantine of "+tables)
-}
-
 // Tables that are changed by statements that are logged as text go into quarantine, and no others.
 // Statements that change no mapped table pass.
 func testRowStatements(t *testing.T, d *database) {
 	d.statementTables()
 	d.grantTrigger()
 	m := newMemory()
-	r := start(t, d.statementConfig(), m, "")
+	c := d.statementConfig()
+	r := start(t, c, m, "")
 	r.waitAt(m, d.end())
 	path := filepath.Join(t.TempDir(), "rows")
 	must(t, os.WriteFile(path, []byte("70\t7\n71\t7\n"), 0o644))
@@ -115,7 +89,7 @@ func testRowStatements(t *testing.T, d *database) {
 			}
 		}
 		passed = r.pipeline.Stats().PassedStatements
-		r.backfill(d, m, test.want)
+		r.backfill(d, &c, m, test.want)
 	}
 	// With the privilege to see triggers, no other table was read again.
 	for _, j := range r.pipeline.Stats().Jobs {
@@ -131,11 +105,11 @@ func testRowStatements(t *testing.T, d *database) {
 	if got := r.quarantined(d, "binlog_format=ROW"); got != "t" {
 		t.Errorf("with a trigger, the tables in quarantine are %q", got)
 	}
-	r.backfill(d, m, "t")
+	r.backfill(d, &c, m, "t")
 	// A new table with the rows of a SELECT is read.
 	d.inFormat("STATEMENT", "CREATE TABLE made (id INT PRIMARY KEY, v INT) SELECT id, v FROM t",
 		"CREATE TABLE unmade SELECT id FROM t")
-	r.backfill(d, m, "")
+	r.backfill(d, &c, m, "")
 	mustBeEqual(t, m.rows("made"), d.rows("made"))
 	r.kill()
 
@@ -143,8 +117,8 @@ func testRowStatements(t *testing.T, d *database) {
 	d.exec("CREATE TRIGGER log_insert AFTER INSERT ON log FOR EACH ROW UPDATE u SET v = 98")
 	d.inFormat("STATEMENT", "INSERT INTO log VALUES (90, '')")
 	d.exec("DROP TRIGGER log_insert", "INSERT INTO t VALUES (91, 9)")
-	r = start(t, d.statementConfig(), m, "")
-	r.backfill(d, m, "")
+	r = start(t, c, m, "")
+	r.backfill(d, &c, m, "")
 }
 
 // statementTables creates the tables of statementConfig.
@@ -170,8 +144,7 @@ func (d *database) statementConfig() file.Config {
 	return d.config("{}", "{cascades: reconcile}", "sink:", ignored+"sink:")
 }
 
-// A statement of which it is not known what it changes stops the pipeline. The error has the
-// remedy.
+// A statement stops the pipeline if its changes of tables are not known. The error has the remedy.
 func testRowStatementStops(t *testing.T, d *database) {
 	d.statementTables()
 	d.exec("SET GLOBAL log_bin_trust_function_creators = 1",

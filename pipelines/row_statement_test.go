@@ -19,8 +19,8 @@ func rowStatementEvent(sql string) *binlog.Event {
 }
 
 // The commands that the open transaction has made for a table are taken back when a statement
-// changes the table too. The source is asked once about the tables of many statements, until a
-// statement may have changed the answer.
+// changes the table too. The source checks a table once for many statements, until a statement may
+// have changed the result.
 func TestRowStatementWithoutMySQL(t *testing.T) {
 	table := intTable()
 	source := &scriptedSource{tables: []*binlog.Table{table}}

@@ -11,9 +11,9 @@ import (
 	"rowfall/pipelines/source"
 )
 
-// writeChecks caches what the source knows of tables that statements write: whether such a
-// statement may change other tables. It is filled when the first such statement comes, and cleared
-// by statements that define tables, triggers and views.
+// writeChecks caches, for each table that a statement writes or reads, the result of the source's
+// check whether the statement may change other tables. A check is made when the first such
+// statement comes. Statements that define tables, triggers and views invalidate the cache.
 //
 // The source describes the tables as they are now, and the stream may be behind: a trigger that
 // existed when the statement was executed may have been dropped since. Then the stream contains the
@@ -153,10 +153,10 @@ func (w *writeChecks) extend(ctx context.Context, schemas source.SchemaReader) e
 // drop or rename tables.
 var foreignKeyWords = regexp.MustCompile(`(?i)\b(REFERENCES|FOREIGN|CONSTRAINT)\b`)
 
-// forget clears what a statement may have changed. It reports whether the statement may have
-// removed a trigger, a foreign key or a view on which a check depended, although it comes before
-// the check.
-func (w *writeChecks) forget(s *ddl.Statement, sql string, at *binlog.Position) (isLate bool) {
+// invalidate removes the results that a statement may have changed. isLate is set if the statement
+// comes before the end that the log had at a check, and may have removed a trigger, a foreign key
+// or a view on which the check depends.
+func (w *writeChecks) invalidate(s *ddl.Statement, sql string, at *binlog.Position) (isLate bool) {
 	if s.Temporary || w.graph == nil && w.writtenWhy == nil && w.readWhy == nil {
 		return false
 	}
@@ -193,7 +193,7 @@ func (w *writeChecks) forget(s *ddl.Statement, sql string, at *binlog.Position) 
 // checks before it. All mapped tables are read again if a check may have been wrong.
 func (l *loop) checkWritesAgain(s *ddl.Statement, sql string) error {
 	l.writes.addTemporary(s)
-	if !l.writes.forget(s, sql, l.stream.Position()) {
+	if !l.writes.invalidate(s, sql, l.stream.Position()) {
 		return nil
 	}
 	all := make(map[string]bool)

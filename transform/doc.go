@@ -23,6 +23,9 @@
 //     output. list.go, stream.go, publish.go: the emitters of the kinds that act once per change.
 //     Both use fields.go for the fields of a row, and content.go for values. The writer of strings,
 //     JSON and fields of shared hashes is in content.go, too.
+//   - scratch.go: the buffers of a plan; errors.go: the errors of mappings and rows.
+//   - column_history.go: columns that a table had before; stored_columns.go: where the sink holds
+//     the texts of columns.
 //   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved,
 //     and commands that need stored state to become bytes.
 //   - expiry.go, duration.go: when keys and fields expire.

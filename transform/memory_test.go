@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/internal/race"
 )
 
 // The commands of a huge row take their memory once. Afterwards neither the plan nor Commands that
@@ -74,7 +75,7 @@ func TestHugeRow(t *testing.T) {
 	}
 	runtime.ReadMemStats(&to)
 	most := uint64(huge + huge/8)
-	if raceDetector {
+	if race.Enabled {
 		// The compiler does not optimize append(s, make([]byte, n)...) in slices.Grow
 		// then, so that growing allocates the n bytes twice.
 		most += huge

@@ -59,6 +59,18 @@
 // partitions) are skipped as text with balanced parentheses: no column depends on them. The tests
 // compare the results with those of real servers and with those of another parser.
 //
+// # Files
+//
+//   - parse.go: Parse; statement.go: what it returns; options.go: the session and the server
+//   - tokens.go: the words of a statement
+//   - create.go, alter.go: CREATE TABLE and ALTER TABLE; columndef.go, columntype.go, keydef.go:
+//     definitions of columns, types and keys; charset.go: character sets and collations
+//   - schema.go: Schema
+//   - apply.go: Statement.Apply; alteration.go: an ALTER TABLE, one change after the other;
+//     keys.go: its changes of keys; classify.go: the Class of its effect
+//   - cascades.go: the foreign keys that a statement adds
+//   - dump.go: ReadDump
+//
 // The package is longer than 2,500 lines because the grammar of a clause and its effect on a schema
 // are one piece of knowledge about a server, and have to change together.
 package ddl

@@ -7,7 +7,7 @@ import (
 	"rowfall/binlog"
 )
 
-// frame is what is known within a pair of parentheses.
+// frame is the state of a bodyReader within a pair of parentheses.
 type frame struct {
 	// inFrom is set in a list of tables: after a comma another table follows. wantsTable is set
 	// where the next token begins a table.
@@ -133,9 +133,8 @@ func (b *bodyReader) open(t token) error {
 		}
 	case b.last.isName():
 		if mayCallStored(b.before, b.last, t) {
-			const most = 60
 			return fmt.Errorf("%q may be a stored function, which can change other tables",
-				binlog.Clip(b.last.name(), most))
+				binlog.Clip(b.last.name(), maxQuoted))
 		}
 		next.isCall = builtIn[b.last.text] && !notFunctions[b.last.text]
 	}
@@ -158,7 +157,7 @@ func (b *bodyReader) table() error {
 		return nil
 	}
 	if first.is("SELECT", "WITH", "VALUES") {
-		return nil // of a query that is in more parentheses
+		return nil // the tables of this query follow its own FROM
 	}
 	after := b.scanner
 	after.next()
@@ -195,7 +194,7 @@ func (b *bodyReader) table() error {
 	return nil
 }
 
-// isAfterTable are the keywords that can follow a table, and so are no alias.
+// isAfterTable has the keywords that can follow a table and cannot be its alias.
 var isAfterTable = words(`
 	CROSS EXCEPT FETCH FOR FORCE FROM FULL GROUP HAVING IGNORE INNER INTERSECT INTO JOIN LEFT LIMIT
 	LOCK MINUS NATURAL OFFSET ON ORDER PARTITION PROCEDURE RETURNING RIGHT SET STRAIGHT_JOIN

@@ -17,10 +17,14 @@ type Statement struct {
 	Written, Read []ddl.TableName
 }
 
-// maxParsed is the length in bytes of the longest statement that is read.
-const maxParsed = 64 << 20
+const (
+	// maxParsed is the length in bytes of the longest statement that is read.
+	maxParsed = 64 << 20
+	// maxQuoted is the length in bytes of a name in an error.
+	maxQuoted = 60
+)
 
-// Parse finds the tables of a statement. The error says why they are not known.
+// Parse finds the tables of a statement. The error is the reason why they are not known.
 func Parse(sql string, o ddl.Options) (*Statement, error) {
 	if len(sql) > maxParsed {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxParsed)
@@ -39,7 +43,7 @@ func Parse(sql string, o ddl.Options) (*Statement, error) {
 // source is a table that the statement names: in FROM, JOIN, UPDATE, or as a target.
 type source struct {
 	name  ddl.TableName
-	alias string // else empty
+	alias string // empty without one
 	// isOuter is set if the table is one of the statement itself, and not of a subquery.
 	isOuter bool
 }
@@ -330,9 +334,8 @@ func (p *parser) resolve(t target) (ddl.TableName, error) {
 		}
 	}
 	if len(found) != 1 {
-		const most = 60
 		return ddl.TableName{}, fmt.Errorf("table or alias %q is not understood",
-			binlog.Clip(t.name, most))
+			binlog.Clip(t.name, maxQuoted))
 	}
 	return found[0], nil
 }

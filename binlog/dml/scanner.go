@@ -49,8 +49,7 @@ func (t token) name() string {
 	return t.text
 }
 
-// scanner reads tokens, with a look at those that follow. It does not keep the tokens of a long
-// statement in memory.
+// scanner reads tokens. It keeps none of them in memory, because statements can be long.
 type scanner struct {
 	s       sqltext.Scanner
 	dialect sqltext.Dialect
@@ -66,7 +65,7 @@ func (s *scanner) next() token {
 	raw := string(t.Text)
 	switch {
 	case s.dialect.IsString(t):
-		return token{kind: text, isAdjacent: isAdjacent} // no one needs its text
+		return token{kind: text, isAdjacent: isAdjacent} // its text is not used
 	case t.Quoted:
 		return token{text: s.dialect.Unquote(t), kind: quoted, isAdjacent: isAdjacent}
 	case (sqltext.Word{Text: raw}).IsName():

@@ -12,6 +12,11 @@
 // before the starting position again. If the server has another transaction in its place, Open
 // returns a *binlog.HistoryError.
 //
+//   - stream.go: Open, Stream, and the errors of a server
+//   - request.go: the requests to the server; gtidmode.go: changes of gtid_mode meanwhile
+//   - packetbuffer.go: the buffer of the socket
+//   - prove.go: the comparison of histories
+//
 // A Stream does not reconnect, choose a position or read DDL. Its caller opens a new Stream from
 // the last position that it has applied.
 package dump

@@ -56,8 +56,9 @@ func TestServers(t *testing.T) {
 				// These servers log the character sets.
 				{"charsets", testCharsets, su.kind == servers.MySQL ||
 					slices.Contains(su.args, "--binlog-row-metadata=FULL")},
-				// The last one: a stream of MariaDB that begins at a file and offset, as those of other
-				// tests do, learns nothing of the domains of older transactions.
+				// The order comes last, because it adds GTID domains. The streams of other tests
+				// begin at a file and offset, and MariaDB sends them no domains of older
+				// transactions.
 				{"order", testOrder, su.name == "mysql-gtid" || su.name == "mariadb"},
 			} {
 				if !test.of {

@@ -24,7 +24,7 @@ func formatBody(version uint16, server string, headerLength byte) []byte {
 	return append(b, headerLength)
 }
 
-// Servers before MySQL 5.6.1 and MariaDB 5.3 write no checksums, and do not say so.
+// Servers before MySQL 5.6.1 and MariaDB 5.3 write no checksums, and do not declare that.
 func TestFormatWithoutChecksum(t *testing.T) {
 	for _, server := range []string{"5.1.73-log", "5.5.62", "5.6.0-m4", "5.2.14-MariaDB-log"} {
 		m := &eventBuilder{}

@@ -9,7 +9,7 @@ import (
 // leftOut holds the requests to leave out transactions. current lists the tables found so far in
 // the transaction that is being left out.
 type leftOut struct {
-	// all is Options.TimesOnly.
+	// all is set if Options.TimesOnly or Options.PreparedOnly is set.
 	all     bool
 	skips   []binlog.Skip
 	current binlog.Skipped

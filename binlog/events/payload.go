@@ -25,7 +25,7 @@ const (
 	firstBuffer = 32 << 10
 	growth      = 16
 	// oneStep is the number of compressed bytes below which zstd decodes them in one step, so that
-	// it allocates no window: a frame may ask for one that is larger than its content. At most
+	// it allocates no window: a frame may declare one that is larger than its content. At most
 	// 32 KiB come out of each byte, so that the content of these bytes is not larger than a window.
 	oneStep = maxWindow / (32 << 10)
 )

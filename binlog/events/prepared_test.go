@@ -360,7 +360,7 @@ func TestSkipXA(t *testing.T) {
 	}
 }
 
-// A transaction that was rolled back, after rows of mapped tables were yielded, says so at its end.
+// A transaction that was rolled back after rows of mapped tables were yielded ends with RolledBack.
 func TestRolledBack(t *testing.T) {
 	for _, sql := range []string{"ROLLBACK", "ROLLBACK TO SAVEPOINT s"} {
 		for _, table := range []string{"t", "other"} {

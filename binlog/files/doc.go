@@ -12,4 +12,10 @@
 // event with which a server closes a file, except those that Log.AfterCrash was called with.
 //
 // Encrypted files and relay logs are rejected.
+//
+//   - log.go: Log, several files of one server
+//   - find.go: Stretch and Log.Find, which also looks for missing transactions
+//   - stream.go: Stream, the changes of a stretch
+//   - reader.go: events as bytes, from one file after the other; events.go: parsed events
+//   - rotate.go: the event with which a server closes a file
 package files

@@ -9,4 +9,12 @@
 // call returns at once, the Conn cannot be used any more, and no goroutine is left. The same
 // happens with a SilentError when the server sends nothing for Config.Silence while a statement
 // runs. The package never reconnects, because only its callers can restore what a session held.
+//
+//   - config.go, dial.go: the settings of a connection, and its handshake; greeting.go: the
+//     check of the server's first packet, before go-mysql reads it
+//   - conn.go: Conn and the results of queries; packet.go: packets and their fields
+//   - session.go: the variables of the session; silence.go: the limit on a silent server
+//   - server.go: the flavor, version, identity and variables of a server; unknown.go: a server
+//     that no file names
+//   - errors.go: the errors of servers, with remedies
 package mysql

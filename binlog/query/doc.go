@@ -14,6 +14,29 @@
 // MERGE table that the user cannot see is unknown. The results of SHOW GRANTS and SHOW CREATE TABLE
 // depend on the session variables that binlog/mysql sets, above all sql_quote_show_create.
 //
-// The package has more files than others, because each kind of query has
-// a file of its own: tables, engines, foreign keys, grants, keys, chunks, scans, the binlog's end.
+// The package has more files than others, because each kind of query has a file of its own.
+//
+// Settings of the server:
+//
+//   - check.go: what a server and a user must have to be followed; grants.go: privileges
+//   - warnings.go: settings that can cost data or time later; formats.go: those of the format of
+//     events; filter.go: binlog_do_db and binlog_ignore_db
+//   - end.go: the end of the binlog, and the server's clock; purged.go: the binlog's files
+//   - gtid.go: the GTIDs that a server lacks; replica.go: whether rows can be read from a replica
+//
+// Definitions:
+//
+//   - tables.go: Tables, from information_schema; columntype.go: the types of columns;
+//     engines.go: the engines whose tables are not followed
+//   - definition.go: Definition, from SHOW CREATE TABLE; metadatalock.go: waits for statements
+//     that alter a table
+//   - foreignkey.go: foreign keys, and whether their cascades are logged
+//   - writes.go: whether a statement that writes or reads a table may change others
+//
+// Rows:
+//
+//   - bracket.go: a SELECT between two positions, the base of all reads of rows
+//   - chunk.go, key.go: rows in the order of a key; scan.go: all rows by one SELECT
+//   - keys.go, match.go: keys of rows that meet a condition, and rows with given values
+//   - dates.go: chunks between dates that are in no calendar
 package query

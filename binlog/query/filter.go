@@ -9,9 +9,10 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// BinlogFilter names the databases of binlog_do_db and binlog_ignore_db. A server that has a filter
-// leaves the changes of tables in other databases, or in these, out of its binlog.
+// BinlogFilter names the databases of binlog_do_db and binlog_ignore_db.
 type BinlogFilter struct {
+	// If Do is not empty, the binlog has only the changes of tables in these databases. Otherwise
+	// it lacks those of tables in the databases of Ignore.
 	Do, Ignore []string
 	// foldsCase is set if the server compares names of databases without case.
 	foldsCase bool

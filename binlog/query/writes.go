@@ -78,7 +78,7 @@ func CheckRead(ctx context.Context, c *mysql.Conn, database, table string) (stri
 	return why, err
 }
 
-// baseTable returns the engine of a base table, or why a table is none.
+// baseTable returns the engine of a base table, or the reason why a table is not a base table.
 func baseTable(
 	ctx context.Context, c *mysql.Conn, database, table string,
 ) (engine, why string, err error) {

@@ -33,6 +33,7 @@
 // process dies, however it dies.
 //
 // The package is a little longer than most in this repository. One half finds or
-// fetches a server (packages.go, sources.go, wheel.go), the other half runs it
-// (process.go, database.go, cache.go). Callers see both as one Installation.
+// fetches a server (servers.go, sources.go, packages.go, wheel.go, lock.go), the
+// other half runs it (process.go, process_linux.go, process_other.go, port.go,
+// database.go, cache.go). Callers see both as one Installation.
 package servers

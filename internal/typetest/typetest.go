@@ -1,6 +1,7 @@
 // Package typetest is a table of column types with values in SQL, for tests that compare what the
 // product prints with what servers print. It covers every type of MySQL and MariaDB, and the limits
-// of each; binlog/charset has the tests of all character sets.
+// of each; binlog/charset has the tests of all character sets. typetest.go is the table, and
+// random.go makes random values.
 package typetest
 
 import (

@@ -43,56 +43,70 @@ func readRule(v value, pattern string) transform.TableRule {
 	columns := withLine("columns", s.get("columns")).sectionNotList(
 		func(first string) string { return fmt.Sprintf("{include: [%s, ...]}", first) },
 	)
-	r.Columns.Include = withLine("columns.include", columns.get("include")).texts()
-	r.Columns.Exclude = withLine("columns.exclude", columns.get("exclude")).texts()
+	readColumns(columns, &r.Columns, withLine)
+	for _, item := range s.get("write").list() {
+		r.Write = append(r.Write, readOutput(item))
+	}
+	readReactions(s, &r)
+	s.rejectUnknown()
+	return r
+}
+
+// readColumns reads the section columns of an entry. withLine records the line of a part of the
+// entry.
+func readColumns(
+	columns *section, c *transform.Columns, withLine func(part string, v value) value,
+) {
+	c.Include = withLine("columns.include", columns.get("include")).texts()
+	c.Exclude = withLine("columns.exclude", columns.get("exclude")).texts()
 	rename := withLine("columns.rename", columns.get("rename")).sectionNotList(pair("FIELD"))
 	for _, from := range rename.keys {
-		if r.Columns.Rename == nil {
-			r.Columns.Rename = make(map[string]string)
+		if c.Rename == nil {
+			c.Rename = make(map[string]string)
 		}
-		r.Columns.Rename[from] = withLine("columns.rename."+from, rename.get(from)).nonEmptyText()
+		c.Rename[from] = withLine("columns.rename."+from, rename.get(from)).nonEmptyText()
 	}
 	add := withLine("columns.add", columns.get("add")).sectionNotList(pair("EXPRESSION"))
 	for _, name := range add.keys {
 		expr := withLine("columns.add."+name, add.get(name)).withColumns(inExpression)
-		r.Columns.Add = append(r.Columns.Add, transform.Addition{
+		c.Add = append(c.Add, transform.Addition{
 			Name: name, Expr: expr.nonEmptyText(),
 		})
 	}
 	mask := withLine("columns.mask", columns.get("mask")).sectionNotList(pair("redact"))
 	for _, name := range mask.keys {
-		if r.Columns.Mask == nil {
-			r.Columns.Mask = make(map[string]string)
+		if c.Mask == nil {
+			c.Mask = make(map[string]string)
 		}
-		r.Columns.Mask[name] = withLine("columns.mask."+name, mask.get(name)).text()
+		c.Mask[name] = withLine("columns.mask."+name, mask.get(name)).text()
 	}
 	limits := withLine("columns.max_bytes", columns.get("max_bytes")).
 		sectionNotList(pair("SIZE"))
 	for _, name := range limits.keys {
-		if r.Columns.MaxBytes == nil {
-			r.Columns.MaxBytes = make(map[string]int)
+		if c.MaxBytes == nil {
+			c.MaxBytes = make(map[string]int)
 		}
 		var bytes int64
 		withLine("columns.max_bytes."+name, limits.get(name)).
 			read(size{p: &bytes, positive: true, most: transform.MaxValueBytes})
-		r.Columns.MaxBytes[name] = int(bytes)
+		c.MaxBytes[name] = int(bytes)
 	}
 	tooLong := columns.get("too_long")
-	r.Columns.TooLong = map[string]transform.OnTooLong{
+	c.TooLong = map[string]transform.OnTooLong{
 		"quarantine": transform.QuarantineTooLong, "truncate": transform.TruncateTooLong,
 		"omit": transform.OmitTooLong, "dead_letter": transform.DeadLetterTooLong,
 		"stop": transform.StopTooLong,
 	}[tooLong.oneOf("quarantine", "truncate", "omit", "dead_letter", "stop")]
 	// The other reactions also apply to values that are too long for Redis.
-	changes := r.Columns.TooLong == transform.TruncateTooLong ||
-		r.Columns.TooLong == transform.OmitTooLong
-	if changes && len(r.Columns.MaxBytes) == 0 {
+	changes := c.TooLong == transform.TruncateTooLong || c.TooLong == transform.OmitTooLong
+	if changes && len(c.MaxBytes) == 0 {
 		tooLong.errorf("has no effect without max_bytes; add max_bytes, or remove it")
 	}
 	columns.rejectUnknown()
-	for _, item := range s.get("write").list() {
-		r.Write = append(r.Write, readOutput(item))
-	}
+}
+
+// readReactions reads what happens to a table after statements and faults.
+func readReactions(s *section, r *transform.TableRule) {
 	onRemoval := map[string]transform.OnRemoval{
 		"delete": transform.RemoveKeys, "ignore": transform.KeepKeys,
 		"stop": transform.StopAtRemoval,
@@ -111,8 +125,6 @@ func readRule(v value, pattern string) transform.TableRule {
 		"stop": transform.StopAtCascade, "reconcile": transform.ReconcileCascades,
 		"ignore": transform.IgnoreCascades,
 	}[s.get("cascades").oneOf("stop", "reconcile", "ignore")]
-	s.rejectUnknown()
-	return r
 }
 
 // The forms in which templates and expressions name a column.

@@ -22,7 +22,10 @@
 //   - chunk_buffers.go: the buffers of applied chunks, which the next chunks fill
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
 //   - rate_limiter.go: rows_per_second; throttle.go: pause_above
-//   - remove.go: Removal, which removes all of a table's keys without a query
+//   - remove.go: Removal, which removes all of a table's keys without a query; references.go: the
+//     locations of rows in shared sets
+//   - letters.go: the dead letters of a table
+//   - report.go: the log lines about the progress of jobs
 //
 // # Who calls what
 //

@@ -2,9 +2,11 @@
 // source.Source.
 //
 //   - source.go: Open and Source, one connection for queries about the server; its streams
-//   - schemas.go: the definitions of tables
+//   - filter.go: mapped databases that the server does not log
+//   - schemas.go: the definitions of tables; write_checker.go: what statements may change besides
+//     the tables that they name
 //   - rows.go: the rows for jobs, over connections of their own; read_from.go: from other servers
-//   - keys.go: searches by a condition, and a second stream for a replay
+//   - keys.go: searches by a condition, and second streams, for a replay and for XA transactions
 //   - position_time.go: the position at a time
 //   - query_wait.go: queries that wait for a lock, or for an answer
 //   - server_id.go: the id under which a pipeline connects to MySQL

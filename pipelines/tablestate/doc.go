@@ -3,6 +3,9 @@
 //
 //   - pieces.go: the names of the pieces, the progress of an initial load, a stored position
 //   - gaps.go: the stretches of the source that were passed over, and the requests to skip one
+//   - keys.go, search.go: jobs that read some rows again, and requests to find such rows
+//   - letter.go: dead letters
+//   - prepared.go: XA transactions that are prepared
 //   - mapping.go: the canonical form of a mapping, and its fingerprint
 //   - difference.go: the places where two canonical forms differ
 //   - schema.go: the schema of a table, and how two versions' forms of it compare

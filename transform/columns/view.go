@@ -2,6 +2,9 @@
 // templates, expressions, JSON and hashes. So what a user withholds from the sink (exclude), masks
 // (mask) or limits (max_bytes) is withheld, masked or limited in every form.
 //
+// view.go has View, through which values are read; mask.go and limit.go have the masks and the
+// limits.
+//
 // The package does no I/O. transform and its languages, template and expression, import it.
 package columns
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"rowfall/internal/race"
 	"rowfall/transform/columns"
 	"rowfall/transform/expression"
 )
@@ -76,7 +77,7 @@ func BenchmarkEval(b *testing.B) {
 
 // TestNoAllocation checks that the typical expressions do not allocate.
 func TestNoAllocation(t *testing.T) {
-	if raceDetector {
+	if race.Enabled {
 		t.Skip("with the race detector, package regexp allocates: sync.Pool drops values at random")
 	}
 	r, old := row(), row()

@@ -1,6 +1,0 @@
-//go:build !race
-
-package transform
-
-// raceDetector is true where the race detector is compiled in.
-const raceDetector = false
