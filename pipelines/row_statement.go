@@ -35,7 +35,15 @@ func (l *loop) rowStatement(ctx context.Context, ev *binlog.Event) error {
 	if why != nil {
 		return l.stopAtRowStatement(ev, why)
 	}
-	for _, n := range parsed.Read {
+	if err := l.checkReads(ctx, parsed.Read, ev); err != nil {
+		return err
+	}
+	return l.changeTables(ctx, parsed.Written, ev)
+}
+
+// checkReads stops the pipeline if one of the tables that a statement reads may change others.
+func (l *loop) checkReads(ctx context.Context, tables []ddl.TableName, ev *binlog.Event) error {
+	for _, n := range tables {
 		why, err := l.writes.read(ctx, n, l.schemas)
 		if err == nil && why != "" {
 			err = l.stopAtRowStatement(ev, fmt.Errorf("table %s, which it reads: %s", n, why))
@@ -44,7 +52,23 @@ func (l *loop) rowStatement(ctx context.Context, ev *binlog.Event) error {
 			return err
 		}
 	}
-	return l.changeTables(ctx, parsed.Written, ev)
+	return nil
+}
+
+// checkSelect handles the SELECT of a CREATE TABLE ... SELECT that was logged as its text: a
+// function that it calls may have changed any table.
+func (l *loop) checkSelect(ctx context.Context, s *ddl.Statement, ev *binlog.Event) error {
+	if !s.Select || ev.Skipped != nil || len(l.skipTables()) > 0 {
+		return nil
+	}
+	if ev.Session.IsTextInexact {
+		return l.stopAtRowStatement(ev, errors.New("characters of its text are not known"))
+	}
+	read, err := dml.ParseSelect(ev.SQL, l.ddlOptions(ev))
+	if err != nil {
+		return l.stopAtRowStatement(ev, err)
+	}
+	return l.checkReads(ctx, read, ev)
 }
 
 // parseRowStatement finds the tables of a statement.

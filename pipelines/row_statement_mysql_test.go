@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
 )
 
@@ -166,6 +167,12 @@ func testRowStatementStops(t *testing.T, d *database) {
 		"GRANT TRIGGER ON `"+d.name+"`.* TO `rowfall`@")
 	d.grantTrigger()
 	stops("INSERT INTO log VALUES (f(61), 'x')", `"f" may be a stored function`)
+	if d.conn.Server().Flavor == mysql.MariaDB {
+		stops("CREATE TEMPORARY TABLE tmp SELECT f(67) AS x", `"f" may be a stored function`)
+		d.exec("DROP TEMPORARY TABLE tmp")
+		stops("CREATE OR REPLACE TABLE another (id INT) SELECT f(68) AS id", "stored function")
+		stops("CREATE TABLE third SELECT id FROM look", d.name+".look", "it is a view")
+	}
 	stops("UPDATE ignored SET v = 2", d.name+".ignored", "it has triggers (ignored_update)")
 	stops("INSERT INTO look VALUES (62, 62)", d.name+".look", "it is a view")
 	stops("INSERT INTO log SELECT id + 63, 'x' FROM look LIMIT 1", d.name+".look", "it is a view")

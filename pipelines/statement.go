@@ -23,6 +23,9 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	if err := l.checkWritesAgain(s, ev.SQL); err != nil {
 		return err
 	}
+	if err := l.checkSelect(ctx, s, ev); err != nil {
+		return err
+	}
 	touches := false
 	if ev.Skipped == nil {
 		var err error

@@ -132,11 +132,11 @@ func (b *bodyReader) open(t token) error {
 			next = frame{}
 		}
 	case b.last.isName():
-		if mayCallStored(b.before, b.last, t) {
+		if mayCallStored(b.dialect, b.before, b.last, t) {
 			return fmt.Errorf("%q may be a stored function, which can change other tables",
 				binlog.Clip(b.last.name(), maxQuoted))
 		}
-		next.isCall = builtIn[b.last.text] && !notFunctions[b.last.text]
+		next.isCall = !notFunctions[b.last.text] && b.last.text != "COLUMNS"
 	}
 	b.frames = append(b.frames, next)
 	b.before, b.last = b.last, t
@@ -163,7 +163,7 @@ func (b *bodyReader) table() error {
 	after.next()
 	if first.is("JSON_TABLE") && after.peek().is("(") {
 		b.next()
-		b.before, b.last = token{}, first
+		b.before, b.last = jsonTable, first
 		return nil
 	}
 	n, err := b.tableName()

@@ -40,6 +40,57 @@ func Parse(sql string, o ddl.Options) (*Statement, error) {
 	return p.result()
 }
 
+// ParseSelect finds the tables that the SELECT of a CREATE TABLE ... SELECT reads. The error says
+// why they are not known, or why it may change other tables.
+func ParseSelect(sql string, o ddl.Options) (read []ddl.TableName, err error) {
+	if len(sql) > maxParsed {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxParsed)
+	}
+	d := o.Dialect()
+	p := parser{scanner: scanner{s: d.NewScanner([]byte(sql)), dialect: d}, options: &o}
+	// The query begins at its first keyword, or at the parentheses before that.
+	begin, isOpen := p.scanner, false
+	for {
+		before := p.scanner
+		t := p.next()
+		if t.kind == end {
+			return nil, errors.New("its SELECT is not found")
+		}
+		if !t.is("(") {
+			isOpen = false
+		} else if !isOpen {
+			begin, isOpen = before, true
+		}
+		next := p.peek()
+		if next.is("SELECT") || next.is("WITH") && !p.isOption() ||
+			next.is("VALUES") && !p.isOption() || next.is("TABLE") && !t.is("CREATE", "REPLACE", "TEMPORARY") {
+			if !isOpen {
+				begin = p.scanner
+			}
+			break
+		}
+	}
+	p.scanner = begin
+	if err := p.body(false, ""); err != nil {
+		return nil, err
+	}
+	if p.s.Unterminated() {
+		return nil, errors.New("a quote or comment has no end")
+	}
+	for i := range p.sources {
+		read = append(read, p.sources[i].name)
+	}
+	return read, nil
+}
+
+// isOption reports whether the WITH or VALUES that is next belongs to the definition of the table:
+// WITH SYSTEM VERSIONING, WITH PARSER, VALUES LESS THAN, VALUES IN.
+func (p *parser) isOption() bool {
+	after := p.scanner
+	after.next()
+	return after.accept("SYSTEM", "PARSER", "LESS", "IN")
+}
+
 // source is a table that the statement names: in FROM, JOIN, UPDATE, or as a target.
 type source struct {
 	name  ddl.TableName

@@ -92,6 +92,10 @@ func TestParse(t *testing.T) {
 		{"UPDATE t JOIN u ON f(u.a) = 1 SET t.a = 1", `"f" may be a stored function`},
 		{"UPDATE t SET a = 1 WHERE (a) = f /* c */ (1)", `"f" may be a stored function`},
 		{"DELETE FROM t ORDER BY f(a)", `"f" may be a stored function`},
+		{"INSERT INTO t VALUES (path(1), 2)", `"path" may be a stored function`},
+		{"INSERT INTO t VALUES ('a', columns(1))", `"columns" may be a stored function`},
+		{"INSERT INTO t SELECT x FROM u WHERE a LIKE json_table(1)", `"json_table" may be`},
+		{"DELETE FROM t WHERE a = md5(b)", `"md5" may be a stored function`},
 		{"CALL p()", "CALL does not name the tables"},
 		{"DO f()", "DO does not name the tables"},
 		{"SELECT f()", "SELECT does not name the tables"},
@@ -107,7 +111,7 @@ func TestParse(t *testing.T) {
 		{"", "not understood"},
 	} {
 		got := ""
-		s, err := dml.Parse(test.sql, ddl.Options{Database: "d"})
+		s, err := dml.Parse(test.sql, ddl.Options{Database: "d", Version: 90704})
 		if err != nil {
 			got = err.Error()
 		} else {
@@ -131,6 +135,13 @@ func TestParse(t *testing.T) {
 
 // The session's modes and the server's flavor decide what is a name, a string and a comment.
 func TestDialect(t *testing.T) {
+	for version, want := range map[int]bool{50744: true, 80046: false, 0: true} {
+		_, err := dml.Parse("INSERT INTO t SELECT LAG(a) FROM u",
+			ddl.Options{Database: "d", Version: version})
+		if got := err != nil; got != want {
+			t.Errorf("LAG of MySQL %d may be a stored function: %v (%v)", version, got, err)
+		}
+	}
 	quotes := ddl.Options{Database: "d", SQLMode: ddl.ModeANSIQuotes}
 	s, err := dml.Parse(`INSERT INTO "T" SELECT "a" FROM "u"`, quotes)
 	if err != nil || s.Written[0].String() != "d.T" || s.Read[0].String() != "d.u" {

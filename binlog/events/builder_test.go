@@ -54,6 +54,7 @@ func (m *eventBuilder) head(offset uint64) {
 		[]byte("binlog.000007"))
 	body := make([]byte, 2+50+4)
 	binary.LittleEndian.PutUint16(body, 4)
+	copy(body[2:], "9.7.4")
 	lengths := bytes.Repeat([]byte{8}, 42)
 	lengths[queryEvent-1], lengths[executeLoadQueryEvent-1] = 13, 26
 	lengths[writeRowsEvent-1], lengths[updateRowsEvent-1], lengths[deleteRowsEvent-1] = 10, 10, 10

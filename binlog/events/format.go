@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/sqltext"
 )
 
 // startEventV3 is the first event of a file of a server before MySQL 5.0. From 5.0 on it is
@@ -54,25 +55,35 @@ func parseFormat(body []byte) (f format, err error) {
 }
 
 // DeclaresChecksums reports whether a server of a version declares in its FORMAT_DESCRIPTION_EVENT
-// whether events have checksums. MySQL 5.6.1 and MariaDB 5.3 are the first that do.
+// whether events have checksums. MySQL 5.6.1 and MariaDB 5.3 are the first that do. A version that
+// is not a number is not an old one.
 func DeclaresChecksums(version string) bool {
-	first := [3]int{5, 6, 1}
-	if strings.Contains(strings.ToLower(version), "mariadb") {
-		first = [3]int{5, 3, 0}
+	first := 50601
+	if isMariaDB(version) {
+		first = 50300
 	}
-	rest := version
-	for _, want := range first {
+	n := versionNumber(version)
+	return n == 0 || n >= first
+}
+
+func isMariaDB(version string) bool {
+	return strings.Contains(strings.ToLower(version), "mariadb")
+}
+
+// versionNumber returns a server's version as a number, 80036 for "8.0.36". It is 0 for a version
+// that does not begin with three numbers.
+func versionNumber(version string) int {
+	number, rest := 0, version
+	for range 3 {
 		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
 		n, err := strconv.Atoi(rest[:digits])
-		if err != nil {
-			return true // a version that is not a number is not an old one
+		if err != nil || n > 99 {
+			return 0
 		}
-		if n != want {
-			return n > want
-		}
+		number = number*100 + n
 		rest = strings.TrimPrefix(rest[digits:], ".")
 	}
-	return true
+	return number
 }
 
 // check returns an error if the format is not supported.
@@ -139,6 +150,7 @@ func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error)
 	p.postHeaders = [256]uint8{}
 	p.knownTypes = min(copy(p.postHeaders[1:], f.lengths), 255)
 	p.checksum = f.algorithm == 1
+	p.dialect = sqltext.Dialect{MariaDB: p.mariaDB, Version: versionNumber(f.server)}
 	p.fileTime = h.time
 	return p.progress(h), nil
 }

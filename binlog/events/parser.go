@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"rowfall/binlog"
+	"rowfall/binlog/sqltext"
 )
 
 // Options configures a Parser.
@@ -40,7 +41,9 @@ type Parser struct {
 	// mariaDB, verifyChecksums and trackGTIDs are Options.MariaDB, the inverse of
 	// Options.SkipChecksum, and Options.GTIDs.
 	mariaDB, verifyChecksums, trackGTIDs bool
-	missing                              binlog.GTIDSet // Options.Missing
+	// dialect is that of the server that has written the file.
+	dialect sqltext.Dialect
+	missing binlog.GTIDSet // Options.Missing
 
 	// These are from the last FORMAT_DESCRIPTION_EVENT: the length of each event type's
 	// post-header, the number of types that it lists (0 before the first), and whether events end

@@ -83,7 +83,7 @@ func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error)
 			return q, err
 		}
 	}
-	q.classify()
+	q.classify(p.dialect)
 	switch q.class {
 	case classDefinition, classAnalyze, classRows, classOther:
 		p.recordTime(h)
@@ -103,13 +103,14 @@ func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error)
 	return q, nil
 }
 
-// classify sets class and rest, and removes SET STATEMENT ... FOR from text.
-func (q *queryEventBody) classify() {
-	q.rest = sqltext.NewScanner(q.text)
+// classify sets class and rest, and removes SET STATEMENT ... FOR from text. The dialect is that of
+// the server that has written the file: it decides which comments are part of the statement.
+func (q *queryEventBody) classify(d sqltext.Dialect) {
+	q.rest = d.NewScanner(q.text)
 	first := nextKeyword(&q.rest)
 	if string(first.text()) == "SET" {
-		q.text = trimSetStatement(q.text)
-		q.rest = sqltext.NewScanner(q.text)
+		q.text = trimSetStatement(q.text, d)
+		q.rest = d.NewScanner(q.text)
 		first = nextKeyword(&q.rest)
 	}
 	q.class = classes[string(first.text())]
@@ -185,7 +186,7 @@ func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
 
 // rowStatement yields a statement that changes rows, or could. A text of comments alone is ignored.
 func (p *Parser) rowStatement(h header, q queryEventBody) (*binlog.Event, error) {
-	s := sqltext.NewScanner(q.text)
+	s := p.dialect.NewScanner(q.text)
 	if _, ok := nextWord(&s); !ok || p.discarding() {
 		if ok {
 			p.leftOut.setUnknown()
@@ -235,9 +236,9 @@ var classes = map[string]class{
 
 // trimSetStatement returns the statement that MariaDB executes for SET STATEMENT variable = value,
 // ... FOR statement. Other texts are returned unchanged.
-func trimSetStatement(sql []byte) []byte {
+func trimSetStatement(sql []byte, d sqltext.Dialect) []byte {
 	for {
-		s := sqltext.NewScanner(sql)
+		s := d.NewScanner(sql)
 		first, second := nextKeyword(&s), nextKeyword(&s)
 		if string(first.text()) != "SET" || string(second.text()) != "STATEMENT" ||
 			!skipPastFor(&s) {

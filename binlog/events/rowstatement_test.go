@@ -22,6 +22,7 @@ func TestRowStatements(t *testing.T) {
 	m.add(queryEvent, 0, queryBody("ANALYZE FORMAT=JSON UPDATE t SET a = 1"))
 	m.add(queryEvent, 0, queryBody("SAVEPOINT s"))
 	m.add(queryEvent, 0, queryBody("/* only a comment */"))
+	m.add(queryEvent, 0, queryBody("/*M! SAVEPOINT */ DELETE FROM u")) // MySQL ignores it
 	m.add(beginLoadQueryEvent, 0, []byte("\x07\x00\x00\x001\t2\n"))
 	m.add(appendBlockEvent, 0, []byte("\x07\x00\x00\x003\t4\n"))
 	load := queryBody("LOAD DATA LOCAL INFILE 'x' INTO TABLE t")
@@ -49,7 +50,8 @@ func TestRowStatements(t *testing.T) {
 	}
 	want := []string{
 		"/* a */ update t set a = 1", "delete from t", "ANALYZE FORMAT=JSON UPDATE t SET a = 1",
-		"LOAD DATA LOCAL INFILE 'x' INTO TABLE t", "rows", "commit",
+		"/*M! SAVEPOINT */ DELETE FROM u", "LOAD DATA LOCAL INFILE 'x' INTO TABLE t", "rows",
+		"commit",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("it yields %q, want %q", got, want)
