@@ -63,7 +63,8 @@ func ParseSelect(sql string, o ddl.Options) (read []ddl.TableName, err error) {
 		}
 		next := p.peek()
 		if next.is("SELECT") || next.is("WITH") && !p.isOption() ||
-			next.is("VALUES") && !p.isOption() || next.is("TABLE") && !t.is("CREATE", "REPLACE", "TEMPORARY") {
+			next.is("VALUES") && !p.isOption() ||
+			next.is("TABLE") && !t.is("CREATE", "REPLACE", "TEMPORARY") {
 			if !isOpen {
 				begin = p.scanner
 			}
