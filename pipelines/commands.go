@@ -77,8 +77,8 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 			"ROWFALL POSITION [pipeline] -- the position of this node's data",
 			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: " +
 				"1, or 0 on timeout",
-			"ROWFALL SKIP position [database.table] -- leave out a transaction that cannot be " +
-				"applied, or its changes of a table, which makes a gap",
+			"ROWFALL SKIP position [database.table ...] -- leave out a transaction that cannot " +
+				"be applied, or its changes of some tables, which makes a gap",
 			"ROWFALL STATUS [JSON] -- the state of each pipeline of this node, as text or JSON",
 		}
 		dst = resp.AppendArray(dst, len(help))

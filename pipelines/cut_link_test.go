@@ -91,7 +91,7 @@ func testSkipCut(t *testing.T, d *database) {
 		fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", link.listener.Addr())), m, "")
 	m.waitAt(t, d.end())
 	at := d.nextTransaction()
-	must(t, r.pipeline.Skip(t.Context(), at, ""))
+	must(t, r.pipeline.Skip(t.Context(), at, nil))
 	link.limit.Store(3_000_000)
 	d.exec("BEGIN")
 	for id := 1; id < 300; id++ {

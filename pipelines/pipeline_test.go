@@ -104,6 +104,7 @@ func TestPipeline(t *testing.T) {
 			slices.Clone(parts),
 			part{"Stops", testStops},
 			part{"StopAtError", testStopAtError},
+			part{"SkipTables", testSkipTables},
 			part{"RemovalShows", testRemovalShows},
 			part{"KeyTypes", testKeyTypes},
 			part{"NullableUnique", testNullableUnique},

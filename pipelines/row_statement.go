@@ -224,8 +224,8 @@ func (l *loop) stopAtRowStatement(ev *binlog.Event, why error) error {
 	at := l.stream.Transaction()
 	if id := at.ID(); !id.IsZero() && !l.isOffline {
 		err = fmt.Errorf("%w; or step over this transaction, which makes a gap: rowfall skip %s "+
-			"--at %s (if you know which mapped tables it changes: once with --table "+
-			"DATABASE.TABLE for each of them)", err, l.config.Path, id)
+			"--at %s (if you know which mapped tables it changes, name all of them in this "+
+			"command: --table DATABASE.TABLE --table DATABASE.TABLE ...)", err, l.config.Path, id)
 	}
 	return err
 }

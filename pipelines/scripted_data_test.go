@@ -70,7 +70,7 @@ func (d *scriptedData) runUntil(source *scriptedSource, isLast func(u *sink.Unit
 }
 
 // skip stores a request, as a pipeline does that is stopped.
-func (d *scriptedData) skip(at, table string) error {
+func (d *scriptedData) skip(at string, tables ...string) error {
 	d.t.Helper()
 	id, err := binlog.ParseTransactionID(at)
 	if err != nil {
@@ -84,7 +84,7 @@ func (d *scriptedData) skip(at, table string) error {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return d.p.storeSkip(d.t.Context(), &skipCall{at: id, table: table}, &state, &stored)
+	return d.p.storeSkip(d.t.Context(), &skipCall{at: id, tables: tables}, &state, &stored)
 }
 
 // gaps returns the gaps in the position hash.

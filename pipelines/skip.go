@@ -26,15 +26,15 @@ type pendingSkip struct {
 // skipCall is a call of Skip whose request is not stored yet.
 type skipCall struct {
 	at     binlog.TransactionID
-	table  string     // empty: all changes of the transaction
+	tables []string   // empty: all changes of the transaction
 	result chan error // has room for one element
 }
 
-// Skip stores a request to skip a transaction, or only its changes of one table. at names the
-// transaction in the form that binlog.TransactionID prints; table is database.table, or empty for
-// all tables. If the pipeline waits for a retry or has stopped, it runs again at once. supervise
-// must be running.
-func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
+// Skip stores a request to skip a transaction, or only its changes of some tables. at names the
+// transaction in the form that binlog.TransactionID prints. Each of tables is database.table;
+// without tables, all changes are skipped. If the pipeline waits for a retry or has stopped, it
+// runs again at once. supervise must be running.
+func (p *Pipeline) Skip(ctx context.Context, at string, tables []string) error {
 	id, err := binlog.ParseTransactionID(at)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
 		return errors.New("the node is a replica, whose data come from its upstream; " +
 			"skip the transaction on the master")
 	}
-	c := skipCall{id, table, make(chan error, 1)}
+	c := skipCall{id, tables, make(chan error, 1)}
 	deadline := time.NewTimer(requestTimeout)
 	defer deadline.Stop()
 	select {
@@ -102,8 +102,13 @@ func (p *Pipeline) storeSkip(
 	if err != nil {
 		return corrupt("skip requests", err)
 	}
-	if c.table != "" && state.Pieces[tablestate.JobPrefix+c.table] == nil {
-		return fmt.Errorf("table %q is not mapped; want DATABASE.TABLE", c.table)
+	for _, table := range c.tables {
+		if state.Pieces[tablestate.JobPrefix+table] == nil {
+			return fmt.Errorf("table %q is not mapped; want DATABASE.TABLE", table)
+		}
+	}
+	if c.findGap(&stored.Position, &l.gaps) != nil {
+		return p.storeLaterGap(ctx, c, state, stored)
 	}
 	if list, err = addSkip(list, c, stored, len(l.gaps.Open)); err != nil {
 		return err
@@ -119,7 +124,7 @@ func (p *Pipeline) storeSkip(
 	}
 	state.Pieces[tablestate.SkipsPiece] = text
 	p.stats.recordSkips(list)
-	p.log.Warn().Stringer("transaction", c.at).Str("table", c.table).
+	p.log.Warn().Stringer("transaction", c.at).Strs("tables", c.tables).
 		Msg("a transaction will be skipped, as requested")
 	return nil
 }
@@ -145,11 +150,9 @@ func addSkip(
 		return nil, fmt.Errorf("skip %s: the server's binlog files are named like %s; use the "+
 			"FILE:OFFSET that the error contains", c.at, p.File)
 	case c.at.IsIncludedIn(p):
-		return nil, fmt.Errorf("skip %s: the data include this transaction already, they are at "+
-			"%s; use the POSITION that the error contains", c.at, p)
+		return nil, errIncluded(c, p)
 	case gaps+len(list) >= tablestate.MaxGaps:
-		return nil, fmt.Errorf("skip %s: there are %d gaps and requests, and no more can be "+
-			"recorded; close gaps with rowfall backfill first", c.at, gaps+len(list))
+		return nil, errTooManyGaps(c, gaps+len(list))
 	}
 	text := c.at.String()
 	i := slices.IndexFunc(list, func(r tablestate.SkipRequest) bool { return r.At == text })
@@ -167,10 +170,15 @@ func addSkip(
 	if !byGTID {
 		r.Server = at.Server
 	}
-	if c.table == "" {
+	if len(c.tables) == 0 {
 		r.Tables = nil
-	} else if !slices.Contains(r.Tables, c.table) {
-		r.Tables = append(slices.Clone(r.Tables), c.table)
+		return list, nil
+	}
+	r.Tables = slices.Clone(r.Tables)
+	for _, table := range c.tables {
+		if !slices.Contains(r.Tables, table) {
+			r.Tables = append(r.Tables, table)
+		}
 	}
 	return list, nil
 }
@@ -184,8 +192,6 @@ func (l *loop) handleSkips(ctx context.Context) error {
 			err = l.flush(ctx)
 		}
 		if err == nil {
-			l.log.Warn().Stringer("transaction", c.at).Str("table", c.table).
-				Msg("a transaction will be skipped, as requested")
 			l.updateSkips()
 		}
 		c.result <- err
@@ -196,20 +202,28 @@ func (l *loop) handleSkips(ctx context.Context) error {
 	return nil
 }
 
-// addSkip puts a request into the unit. stored reports whether the unit contains the request.
+// addSkip puts a request into the unit, or the gap that it makes at once if its transaction was
+// stepped over already. stored reports whether the unit contains one of them.
 func (l *loop) addSkip(c *skipCall) (stored bool, err error) {
-	if c.table != "" && l.tables.all[c.table] == nil {
-		return false, l.tables.errNotMapped(c.table)
+	for _, table := range c.tables {
+		if l.tables.all[table] == nil {
+			return false, l.tables.errNotMapped(table)
+		}
 	}
 	list := l.skipRequests()
 	at := l.progress
 	at.Position = *l.stream.Position()
+	if gap := c.findGap(&at.Position, &l.gaps); gap != nil {
+		return l.makeLaterGap(c, *gap, len(list))
+	}
 	if list, err = addSkip(list, c, &at, len(l.gaps.Open)); err != nil {
 		return false, err
 	}
 	if err := l.setSkips(list); err != nil {
 		return false, err
 	}
+	l.log.Warn().Stringer("transaction", c.at).Strs("tables", c.tables).
+		Msg("a transaction will be skipped, as requested")
 	return true, l.saveSkips()
 }
 

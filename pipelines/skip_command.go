@@ -18,24 +18,23 @@ func (c *Commands) skip(ctx context.Context, dst []byte, args [][]byte) []byte {
 		return resp.AppendError(dst, "ERR no pipeline runs on this node; "+
 			"send the command to the master")
 	}
-	table := ""
-	switch len(args) {
-	case 1:
-	case 2:
-		table = string(args[1])
-	default:
+	if len(args) == 0 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|skip' command")
 	}
-	if err := c.pipeline.Skip(ctx, string(args[0]), table); err != nil {
+	tables := make([]string, len(args)-1)
+	for i := range tables {
+		tables[i] = string(args[i+1])
+	}
+	if err := c.pipeline.Skip(ctx, string(args[0]), tables); err != nil {
 		return resp.AppendError(dst, "ERR "+strings.Join(strings.Fields(err.Error()), " "))
 	}
 	return resp.AppendSimple(dst, "OK")
 }
 
 // SkipStopped stores a request to skip a transaction in the directory of a pipeline that no process
-// runs. at and table are as in Pipeline.Skip. SkipStopped locks the directory meanwhile.
+// runs. at and tables are as in Pipeline.Skip. SkipStopped locks the directory meanwhile.
 func SkipStopped(
-	ctx context.Context, c file.Config, at, table string, log zerolog.Logger,
+	ctx context.Context, c file.Config, at string, tables []string, log zerolog.Logger,
 ) (err error) {
 	id, err := binlog.ParseTransactionID(at)
 	if err != nil {
@@ -57,5 +56,5 @@ func SkipStopped(
 	if err != nil {
 		return err
 	}
-	return s.pipeline.storeSkip(ctx, &skipCall{at: id, table: table}, &state, &stored)
+	return s.pipeline.storeSkip(ctx, &skipCall{at: id, tables: tables}, &state, &stored)
 }

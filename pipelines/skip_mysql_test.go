@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,6 +192,56 @@ func testSkipStatement(t *testing.T, d *database) {
 		return len(s.Quarantined) == 1 && strings.Contains(s.Quarantined[0].Reason, "no such table")
 	})
 	m.mustHold("u:2", "v", "2")
+}
+
+// One request names all tables that a stored function has changed. While their gap is open, a
+// further request adds a table.
+func testSkipTables(t *testing.T, d *database) {
+	d.exec("SET GLOBAL log_bin_trust_function_creators = 1")
+	for _, table := range []string{"t", "u", "w", "calm"} {
+		d.exec("CREATE TABLE "+table+" (id INT PRIMARY KEY, v INT)",
+			"INSERT INTO "+table+" VALUES (1, 1)")
+	}
+	d.exec("CREATE TABLE log (id INT PRIMARY KEY, v INT)",
+		"CREATE FUNCTION f(x INT) RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (x, x);"+
+			" INSERT INTO u VALUES (x, x); INSERT INTO w VALUES (x, x); RETURN x; END")
+	d.grantTrigger()
+	m := runInstance(t, d.config("sink:", "  \""+d.name+".log\": {ignore: true}\nsink:"))
+	m.wait(d)
+	d.inFormat("STATEMENT", "INSERT INTO log VALUES (f(2), 2)")
+	d.exec("INSERT INTO calm VALUES (2, 2)")
+	at := m.stoppedAt("--table DATABASE.TABLE --table DATABASE.TABLE")
+	tt, u, w := d.name+".t", d.name+".u", d.name+".w"
+	err := m.client.Do(t.Context(), "ROWFALL", "SKIP", at, tt, d.name+".log").Err()
+	if err == nil || !strings.Contains(err.Error(), "is not mapped") {
+		t.Errorf("a table that is not mapped is skipped: %v", err)
+	}
+	m.mustSkip(at, tt, u, tt)
+	m.wait(d)
+	m.mustHold("calm:2", "v", "2")
+	if g := waitForGaps(t, m.client, 1)[0]; g.At != at || !slices.Equal(g.Tables, []string{tt, u}) {
+		t.Errorf("the gap is %+v", g)
+	}
+	m.mustSkip(at, u, w)
+	gaps := waitForGaps(t, m.client, 2)
+	if g := gaps[1]; g.At != at || g.From != gaps[0].From || g.To != gaps[0].To ||
+		!slices.Equal(g.Tables, []string{w}) {
+		t.Errorf("the later gap is %+v, the first %+v", g, gaps[0])
+	}
+	for _, table := range []string{tt, u, w} {
+		if err := m.client.Do(t.Context(), "ROWFALL", "BACKFILL", table).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitForGaps(t, m.client, 0)
+	for _, table := range []string{"t", "u", "w"} {
+		m.mustHold(table+":2", "v", "2")
+	}
+	err = m.client.Do(t.Context(), "ROWFALL", "SKIP", at, w).Err()
+	if err == nil || !strings.Contains(err.Error(), "rowfall backfill FILE --table "+w) {
+		t.Errorf("after the backfills, a request for the transaction: %v", err)
+	}
+	d.exec("SET GLOBAL log_bin_trust_function_creators = DEFAULT")
 }
 
 // --from a later position makes a gap of all tables, which --from snapshot closes.

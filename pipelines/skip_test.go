@@ -19,9 +19,9 @@ import (
 // A transaction that a user has asked to skip is left out, and makes a gap in the unit that moves
 // the position. Later rows of its tables are written in full: the skipped rows may be missing.
 func TestSkipWithoutMySQL(t *testing.T) {
-	for _, table := range []string{"", "shop.t"} {
+	for _, tables := range [][]string{nil, {"shop.t"}} {
 		d := loadScripted(t)
-		if err := d.skip("log:50", table); err != nil {
+		if err := d.skip("log:50", tables...); err != nil {
 			t.Fatal(err)
 		}
 		if got := d.piece(tablestate.SkipsPiece); !strings.Contains(got, `"at":"log:50"`) {
@@ -61,7 +61,7 @@ func TestSkipWithoutMySQL(t *testing.T) {
 // A job that reads the whole table, and that began after the gap, closes it.
 func TestBackfillClosesGap(t *testing.T) {
 	d := loadScripted(t)
-	if err := d.skip("log:50", ""); err != nil {
+	if err := d.skip("log:50"); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
@@ -148,15 +148,25 @@ func TestRejectedSkips(t *testing.T) {
 	if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
 		t.Fatal(err)
 	}
-	for _, test := range []struct{ at, table, want string }{
-		{"log:5", "", "include this transaction already"},
-		{"log:50", "shop.x", `table "shop.x" is not mapped`},
-		{"gtid:0-1-7", "", "the data have no GTIDs"},
-		{"other.000001:50", "", "files are named like log"},
+	for _, test := range []struct {
+		at     string
+		tables []string
+		want   string
+	}{
+		{"log:5", nil, "include this transaction already"},
+		{
+			"log:5",
+			[]string{"shop.t"},
+			"run rowfall backfill FILE --table shop.t",
+		},
+		{"log:50", []string{"shop.t", "shop.x"}, `table "shop.x" is not mapped`},
+		{"log:50", []string{""}, `table "" is not mapped`},
+		{"gtid:0-1-7", nil, "the data have no GTIDs"},
+		{"other.000001:50", nil, "files are named like log"},
 	} {
-		err := d.skip(test.at, test.table)
+		err := d.skip(test.at, test.tables...)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("skip %s %s: %v, want %q", test.at, test.table, err, test.want)
+			t.Errorf("skip %s %s: %v, want %q", test.at, test.tables, err, test.want)
 		}
 	}
 	gtids, err := binlog.ParsePosition("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")
@@ -187,7 +197,7 @@ func TestRejectedSkips(t *testing.T) {
 // binlog of another server is dropped at the start.
 func TestVoidSkips(t *testing.T) {
 	d := loadScripted(t)
-	if err := d.skip("log:4", ""); err != nil {
+	if err := d.skip("log:4"); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
@@ -210,7 +220,7 @@ func TestVoidSkips(t *testing.T) {
 // The request of a transaction of which the sink holds a part leaves that part, and the next
 // transaction is complete.
 func TestSkipSplit(t *testing.T) {
-	for _, table := range []string{"", "shop.t"} {
+	for _, tables := range [][]string{nil, {"shop.t"}} {
 		d := loadScripted(t)
 		d.p.config.Limits.MaxAtomicRows = 1
 		d.to.Before = func(u *sink.Unit) error {
@@ -227,7 +237,7 @@ func TestSkipSplit(t *testing.T) {
 		if at, err := d.to.Progress("test"); err != nil || at.Partial != 1 {
 			t.Fatalf("the position is %+v, %v", at, err)
 		}
-		if err := d.skip("log:50", table); err != nil {
+		if err := d.skip("log:50", tables...); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {

@@ -43,6 +43,11 @@ func TestExitStatus(t *testing.T) {
 			[]string{"skip", "x.yaml", "--at", "gtid:0-1-7,1-1-1"},
 			exitUsage,
 		},
+		{
+			"skip of a table without a name", // not of the whole transaction
+			[]string{"skip", "x.yaml", "--at", "gtid:0-1-7", "--table", "a.b", "--table", ""},
+			exitUsage,
+		},
 		{"status of two files", []string{"status", "x.yaml", "y.yaml"}, exitUsage},
 		{
 			"a schema for two files",

@@ -41,13 +41,15 @@ func mustPrint(t *testing.T, want string, args ...string) string {
 // survives a start that is killed as well before it reaches the transaction.
 func TestSkipOfStoppedProcess(t *testing.T) {
 	s := startSource(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
-	s.exec("CREATE TABLE zoo.codes (id INT PRIMARY KEY, v INT, code INT)")
+	s.exec("CREATE TABLE zoo.codes (id INT PRIMARY KEY, v INT, code INT)",
+		"CREATE TABLE zoo.calm (id INT PRIMARY KEY)")
 	addr, dir := testAddr(t), t.TempDir()
 	path := filepath.Join(t.TempDir(), "zoo.yaml")
 	write := func(mysql string) {
 		must(t, os.WriteFile(path, fmt.Appendf(nil, "pipeline: zoo\nsource: {mysql: "+
 			"{addresses: [%q], user: root}}\ntables:\n  zoo.codes: {on_error: stop, write: "+
 			"[{hash: \"codes:{id}\"}, {string: \"code:{code}:{id}\", value: \"{v}\"}]}\n"+
+			"  zoo.calm: {}\n"+
 			"sink: {node: {listen: %q, dir: %q}}\n", mysql, addr, dir), 0o600))
 	}
 	write(s.db.Addr())
@@ -63,10 +65,16 @@ func TestSkipOfStoppedProcess(t *testing.T) {
 	p.kill()
 
 	mustPrint(t, "pipeline zoo: not running, on a master\n", "status", path)
-	_, err = command(t, "skip", path, "--at", at, "--table", "zoo.other")
+	_, err = command(t, "skip", path, "--at", at, "--table", "zoo.codes", "--table", "zoo.other")
 	if err == nil || !strings.Contains(err.Error(), "not mapped") {
 		t.Errorf("a table that is not mapped is skipped: %v", err)
 	}
+	if out := mustPrint(t, "not running", "status", path); strings.Contains(out, "skipped") {
+		t.Errorf("the rejected request is stored:\n%s", out)
+	}
+	mustPrint(t, "changes of zoo.codes, zoo.calm in the transaction", "skip", path, "--at", at,
+		"--table", "zoo.codes", "--table", "zoo.calm")
+	mustPrint(t, "will be skipped: "+at+" in zoo.codes, zoo.calm", "status", path)
 	mustPrint(t, "after the next start", "skip", path, "--at", at)
 	write("127.0.0.1:1") // MySQL is not reached
 	p.start()
