@@ -11,7 +11,8 @@ const partialJSON = 1
 
 // errNoDocument is the cause of an update whose old image has no value to apply changes to.
 var errNoDocument = &RereadError{
-	Cause:   "the update was logged as changes of a JSON value, and the old image has no such value",
+	Cause: "the update was logged as changes of a JSON value, " +
+		"and the old image has no such value",
 	Setting: "set binlog_row_image=FULL",
 }
 

@@ -166,8 +166,8 @@ func TestHeldByPreparedXA(t *testing.T) {
 	m := newMemory()
 	r := start(t, d.config(), m, "")
 	waitFor(t, "the lock shows as a hold", func() bool {
-		return held(r.pipeline, "waiting for a lock on "+d.name+".t (a metadata lock or row locks, "+
-			"which a session holds, or a prepared transaction that XA RECOVER lists)")
+		return held(r.pipeline, "waiting for a lock on "+d.name+".t (a metadata lock or row "+
+			"locks, which a session holds, or a prepared transaction that XA RECOVER lists)")
 	})
 	d.exec("XA COMMIT 'x'")
 	d.mustEndXA(r, m)

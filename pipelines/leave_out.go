@@ -335,7 +335,8 @@ func (l *loop) offerSkip(err error, table string) error {
 	}
 	command := fmt.Sprintf("rowfall skip %s --at %s", l.config.Path, at)
 	reread := new(binlog.RereadError)
-	if errors.As(err, &reread) && l.tables.all[table] != nil {
+	isStop := errors.As(err, new(*StopError))
+	if isStop && errors.As(err, &reread) && l.tables.all[table] != nil {
 		return &rereadStop{err, reread, fmt.Sprintf("step over the table's changes in this "+
 			"transaction, which makes a gap: %s --table %s; then close the gap: rowfall backfill "+
 			"%s --table %s; or set another on_error and restart",

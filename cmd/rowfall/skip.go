@@ -37,7 +37,8 @@ func newSkip(logging *logFlags) *cobra.Command {
 					"transaction names it")}
 			}
 			if _, err := binlog.ParseTransactionID(at); err != nil {
-				return usageError{fmt.Errorf("--at: %w; want gtid: and one GTID, or FILE:OFFSET", err)}
+				return usageError{fmt.Errorf("--at: %w; want gtid: and one GTID, "+
+					"or FILE:OFFSET", err)}
 			}
 			where, err := requestSkip(cmd.Context(), logging, args[0], at, table)
 			if err != nil {

@@ -56,8 +56,8 @@ const (
 )
 
 // retryWhileLocked runs query again as long as it fails because a session or a prepared XA
-// transaction holds a lock of the table. The wait has no limit but ctx; the log and Stats.Held show it. likely means that query
-// waits for nothing but the lock, so that the hold begins at once.
+// transaction holds a lock of the table. The wait has no limit but ctx; the log and Stats.Held show
+// it. likely means that query waits for nothing but the lock, so that the hold begins at once.
 func (w *queryWait) retryWhileLocked(
 	ctx context.Context, table string, likely bool, query func() error,
 ) error {
