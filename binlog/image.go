@@ -155,10 +155,11 @@ func (l *Layout) isMissing(i int) error {
 			"below columns.add",
 			l.table.FullName(), name, name)
 	}
-	return fmt.Errorf("decode row of %s: column %s is not in the row image; "+
-		"set binlog_row_image=FULL on the server, and in sessions that set it otherwise, "+
-		"and then read the table again with rowfall backfill",
-		l.table.FullName(), name)
+	return &RereadError{
+		Cause: fmt.Sprintf("decode row of %s: column %s is not in the row image",
+			l.table.FullName(), name),
+		Setting: "set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
+	}
 }
 
 // tooLong returns the error of column i, whose value has size bytes.

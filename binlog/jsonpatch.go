@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -25,8 +24,7 @@ const (
 	jsonRemove  = 2
 )
 
-var errJSONChange = errors.New("a change of a JSON value does not fit the old value; " +
-	"read the table again with rowfall backfill")
+var errJSONChange = &RereadError{Cause: "a change of a JSON value does not fit the old value"}
 
 // jsonNode is a value in a tree: a range of the patch's source, or an expanded container.
 type jsonNode struct {

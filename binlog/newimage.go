@@ -10,9 +10,11 @@ import (
 const partialJSON = 1
 
 // errNoDocument is the cause of an update whose old image has no value to apply changes to.
-var errNoDocument = errors.New("the update was logged as changes of a JSON value, " +
-	"and the old image has no such value; set binlog_row_image=FULL, and then read the table " +
-	"again with rowfall backfill")
+var errNoDocument = &RereadError{
+	Cause: "the update was logged as changes of a JSON value, " +
+		"and the old image has no such value",
+	Setting: "set binlog_row_image=FULL",
+}
 
 var errEndsEarly = errors.New("the row image ends early")
 

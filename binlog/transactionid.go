@@ -20,6 +20,10 @@ type TransactionID struct {
 func ParseTransactionID(s string) (TransactionID, error) {
 	text, ok := strings.CutPrefix(s, "gtid:")
 	if !ok {
+		if g, err := ParseGTID(s); err == nil && !g.IsZero() {
+			return TransactionID{}, fmt.Errorf("parse transaction %q: it is a GTID; write gtid:%s",
+				Clip(s, maxQuoted), s)
+		}
 		p, err := ParsePosition(s)
 		return TransactionID{File: p.File, Start: p.Offset}, err
 	}

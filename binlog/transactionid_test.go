@@ -1,6 +1,7 @@
 package binlog_test
 
 import (
+	"strings"
 	"testing"
 
 	"rowfall/binlog"
@@ -44,6 +45,12 @@ func TestTransactionID(t *testing.T) {
 	} {
 		if id, err := binlog.ParseTransactionID(text); err == nil {
 			t.Errorf("%q is read as %s, want an error", text, id)
+		}
+	}
+	for _, text := range []string{uuid + ":47", "0-1-7"} {
+		_, err := binlog.ParseTransactionID(text)
+		if err == nil || !strings.Contains(err.Error(), "write gtid:"+text) {
+			t.Errorf("%q: %v, want the right spelling", text, err)
 		}
 	}
 }

@@ -286,7 +286,7 @@ func (c *Commands) jobCommand(
 	}
 	if sub == "JOBS" && c.pipeline.stats.jobs.Load() == nil {
 		return resp.AppendError(dst, "ERR the jobs are not known until the pipeline streams; "+
-			"ROWFALL STATUS shows why it does not")
+			"`rowfall status "+c.pipeline.config.Path+"` shows why it does not")
 	}
 	if sub == "JOBS" {
 		return appendJobs(dst, c.pipeline.Stats().Jobs)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"rowfall/binlog/mysql"
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
 	"rowfall/pipelines"
 )
 
@@ -48,7 +50,7 @@ func testLockedDefinition(t *testing.T, d *database) {
 		}
 	}
 	d.exec("INSERT INTO u VALUES (2, 2)")
-	reason := "metadata lock on " + d.name + ".t"
+	reason := "lock on " + d.name + ".t"
 	waitFor(t, "the lock shows as a hold", func() bool { return held(r.pipeline, reason) })
 	waitFor(t, "the stream continues", func() bool { return len(m.rows("u")) == 2 })
 	if r.over() || r.pipeline.Stats().Retrying != "" {
@@ -83,7 +85,7 @@ func testLockedChunk(t *testing.T, d *database) {
 	m := newMemory()
 	r := start(t, d.config(), m, "")
 	waitFor(t, "the lock shows as a hold",
-		func() bool { return held(r.pipeline, "metadata lock on "+d.name+".t") })
+		func() bool { return held(r.pipeline, "lock on "+d.name+".t") })
 	d.exec("INSERT INTO u VALUES (1, 1)")
 	waitFor(t, "the stream goes on", func() bool { return len(m.rows("u")) == 1 })
 	if err := locker.Exec(t.Context(), "UNLOCK TABLES"); err != nil {
@@ -150,4 +152,23 @@ func testSilentChunk(t *testing.T, d *database) {
 	if n := link.count(); n != 1 || r.over() {
 		t.Errorf("%d connections went dead, want 1; the run is over: %v, %v", n, r.over(), r.err)
 	}
+}
+
+// On a MySQL without GTID, a job waits for the row locks of a prepared XA transaction. The reason
+// says how to find the transaction, because it has no session.
+func TestHeldByPreparedXA(t *testing.T) {
+	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{
+		Args: []string{"--innodb-lock-wait-timeout=1"},
+	})
+	d := newDatabase(t, db)
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	d.prepareXA("x", "UPDATE t SET v = 2 WHERE id = 1")
+	m := newMemory()
+	r := start(t, d.config(), m, "")
+	waitFor(t, "the lock shows as a hold", func() bool {
+		return held(r.pipeline, "waiting for a lock on "+d.name+".t (a metadata lock or row "+
+			"locks, which a session holds, or a prepared transaction that XA RECOVER lists)")
+	})
+	d.exec("XA COMMIT 'x'")
+	d.mustEndXA(r, m)
 }

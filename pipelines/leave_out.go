@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
@@ -333,8 +334,34 @@ func (l *loop) offerSkip(err error, table string) error {
 		return err
 	}
 	command := fmt.Sprintf("rowfall skip %s --at %s", l.config.Path, at)
+	reread := new(binlog.RereadError)
+	isStop := errors.As(err, new(*StopError))
+	if isStop && errors.As(err, &reread) && l.tables.all[table] != nil {
+		return &rereadStop{err, reread, fmt.Sprintf("step over the table's changes in this "+
+			"transaction, which makes a gap: %s --table %s; then close the gap: rowfall backfill "+
+			"%s --table %s; or set another on_error and restart",
+			command, table, l.config.Path, table)}
+	}
 	if l.tables.all[table] != nil {
 		command += fmt.Sprintf(" (with --table %s: only its changes)", table)
 	}
 	return fmt.Errorf("%w; or step over this transaction, which makes a gap: %s", err, command)
 }
+
+// rereadStop is a StopError because of a RereadError. While the pipeline is stopped, no table can
+// be read again, so its text begins with what makes the pipeline continue.
+type rereadStop struct {
+	error
+	reread *binlog.RereadError
+	remedy string
+}
+
+func (e *rereadStop) Error() string {
+	text := strings.TrimSuffix(e.error.Error(), "; "+e.reread.Remedy()) + "; " + e.remedy
+	if e.reread.Setting == "" {
+		return text
+	}
+	return text + "; so that it does not happen again, " + e.reread.Setting
+}
+
+func (e *rereadStop) Unwrap() error { return e.error }

@@ -46,6 +46,8 @@ type loop struct {
 	unknownNames []TableWarning
 	// serverWarnings are about settings of the server.
 	serverWarnings []query.Problem
+	// warningsRead is when serverWarnings was read.
+	warningsRead time.Time
 	// hasData is set if the run continues data that the mapping of this file has built.
 	hasData   bool
 	log       zerolog.Logger
@@ -437,6 +439,7 @@ func (l *loop) idle(ctx context.Context, ev *binlog.Event) error {
 	if err := l.checkReset(ctx); err != nil {
 		return err
 	}
+	l.updateServerWarnings(ctx)
 	return l.betweenTransactions(ctx)
 }
 

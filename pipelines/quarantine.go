@@ -100,9 +100,10 @@ func (l *loop) quarantineRolledBack() error {
 	return nil
 }
 
-var errRolledBack = errors.New("a transaction that changed it and tables of an engine without " +
-	"transactions was rolled back, and which rows stayed is not in the binlog; " +
-	"read it again with rowfall backfill")
+var errRolledBack = &binlog.RereadError{
+	Cause: "a transaction that changed it and tables of an engine without transactions was " +
+		"rolled back, and which rows stayed is not in the binlog",
+}
 
 // cutSpans removes the commands of a table that belong to the open transaction from the unit.
 func (l *loop) cutSpans(t *mappedTable) {

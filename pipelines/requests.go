@@ -27,17 +27,14 @@ type request struct {
 	result  chan error // of one element
 }
 
-// errNotRunning is returned for a request to a pipeline that is not streaming.
-var errNotRunning = errors.New("the pipeline is not streaming at the moment; " +
-	"`redis-cli ROWFALL STATUS` on its node shows why")
-
 // submit executes a request in the loop and returns its error.
 func (p *Pipeline) submit(
 	ctx context.Context, execute func(context.Context, *loop) error,
 ) error {
 	wake := p.wake.Load()
 	if wake == nil {
-		return errNotRunning
+		return fmt.Errorf("the pipeline is not streaming at the moment; "+
+			"`rowfall status %s` shows why", p.config.Path)
 	}
 	r := request{execute, make(chan error, 1)}
 	deadline := time.NewTimer(requestTimeout)

@@ -71,6 +71,17 @@ func (l *loop) checkSelect(ctx context.Context, s *ddl.Statement, ev *binlog.Eve
 	return l.checkReads(ctx, read, ev)
 }
 
+// formatSetting is what prevents statements that are logged as text.
+const formatSetting = "set binlog_format=ROW in that session"
+
+// quoteStatement returns the beginning of a statement and its database, in parentheses.
+func quoteStatement(ev *binlog.Event) string {
+	if ev.Database == "" {
+		return "(without a default database: " + shorten(ev.SQL) + ")"
+	}
+	return "(in database " + ev.Database + ": " + shorten(ev.SQL) + ")"
+}
+
 // parseRowStatement finds the tables of a statement.
 func (l *loop) parseRowStatement(ev *binlog.Event) (*dml.Statement, error) {
 	if ev.Session.IsTextInexact {
@@ -103,19 +114,22 @@ func (l *loop) changeTables(
 	}
 	for _, n := range written {
 		if t := l.tableNamed(n); t != nil {
-			fault := fmt.Errorf("rows were changed by a statement that was logged as its text "+
-				"(in database %s: %s); set binlog_format=ROW in that session, and then read "+
-				"the table again with rowfall backfill", ev.Database, shorten(ev.SQL))
+			fault := &binlog.RereadError{
+				Cause: "rows were changed by a statement that was logged as its text " +
+					quoteStatement(ev),
+				Setting: formatSetting,
+			}
 			if err := l.quarantineWritten(t, fault); err != nil {
 				return err
 			}
 		}
 	}
 	for _, t := range reached {
-		fault := fmt.Errorf("a statement that was logged as its text (in database %s: %s) "+
-			"changed rows that foreign keys of the table refer to; set binlog_format=ROW in "+
-			"that session, and then read the table again with rowfall backfill",
-			ev.Database, shorten(ev.SQL))
+		fault := &binlog.RereadError{
+			Cause: "a statement that was logged as its text " + quoteStatement(ev) +
+				" changed rows that foreign keys of the table refer to",
+			Setting: formatSetting,
+		}
 		if err := l.quarantineWritten(t, fault); err != nil {
 			return err
 		}
@@ -217,15 +231,16 @@ func (l *loop) leaveOutRowStatement(
 
 // stopAtRowStatement returns the error for a statement that may change any table.
 func (l *loop) stopAtRowStatement(ev *binlog.Event, why error) error {
-	err := stop("transaction after %s: changes were logged as a statement instead of rows (in "+
-		"database %s: %s), and which mapped tables it changes is not known: %w; set "+
-		"binlog_format=ROW on the server, for all sessions",
-		l.progress.Position, ev.Database, shorten(ev.SQL), why)
+	err := stop("transaction after %s: changes were logged as a statement instead of rows %s, "+
+		"and which mapped tables it changes is not known: %w", l.progress.Position,
+		quoteStatement(ev), why)
 	at := l.stream.Transaction()
 	if id := at.ID(); !id.IsZero() && !l.isOffline {
-		err = fmt.Errorf("%w; or step over this transaction, which makes a gap: rowfall skip %s "+
+		err = fmt.Errorf("%w; step over this transaction, which makes a gap: rowfall skip %s "+
 			"--at %s (if you know which mapped tables it changes, name all of them in this "+
-			"command: --table DATABASE.TABLE --table DATABASE.TABLE ...)", err, l.config.Path, id)
+			"command: --table DATABASE.TABLE --table DATABASE.TABLE ...), and then close the gap "+
+			"with rowfall backfill", err, l.config.Path, id)
 	}
-	return err
+	return fmt.Errorf("%w; so that it does not happen again, set binlog_format=ROW on the "+
+		"server, for all sessions", err)
 }

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/sink/sinktest"
+	"rowfall/transform"
 )
 
 // rowStatementEvent is a statement of a transaction that was logged as text instead of rows.
@@ -82,6 +84,32 @@ func TestRowStatementStops(t *testing.T) {
 			!strings.Contains(err.Error(), "rowfall skip test.yaml --at log:10 (if") {
 			t.Errorf("%s: %v, want %s", test.sql, err, test.want)
 		}
+	}
+}
+
+// With on_error: stop, the message begins with what makes the pipeline continue, because a stopped
+// pipeline reads no table again.
+func TestStopAtUnknownRows(t *testing.T) {
+	const remedy = "; step over the table's changes in this transaction, which makes a gap: " +
+		"rowfall skip test.yaml --at log:10 --table shop.t; then close the gap: rowfall backfill " +
+		"test.yaml --table shop.t; or set another on_error and restart"
+	l := skippingLoop(t, "")
+	l.skips = nil
+	l.config.Mapping.Tables[0].OnError = transform.StopAtError
+	ev := rowStatementEvent("UPDATE shop.t SET v = 1")
+	ev.Database = ""
+	err := l.rowStatement(t.Context(), ev)
+	want := "(without a default database: \"UPDATE shop.t SET v = 1\")" + remedy +
+		"; so that it does not happen again, set binlog_format=ROW in that session"
+	if !errors.As(err, new(*StopError)) || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("the error is %v, want %s", err, want)
+	}
+	err = l.tableFault(l.tables.all["shop.t"], transform.Mark{}, &binlog.RefusedError{
+		Err: fmt.Errorf("row: %w", &binlog.RereadError{Cause: "no image", Setting: "set FULL"}),
+	})
+	want = "row: no image" + remedy + "; so that it does not happen again, set FULL"
+	if !errors.As(err, new(*StopError)) || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("the error is %v, want %s", err, want)
 	}
 }
 

@@ -29,7 +29,9 @@ var errEndOfScript = errors.New("end of the script")
 // scriptedSource is a source without a server: it sends the events of a script, and its tables
 // never change. Its position is the number of events sent.
 type scriptedSource struct {
-	why string // the result of CheckWritten
+	// warnings are about the server.
+	warnings []query.Problem
+	why      string // the result of CheckWritten
 	// checked counts the calls of CheckWritten.
 	checked int
 	tables  []*binlog.Table
@@ -144,7 +146,9 @@ func (s *scriptedSource) CheckSettings(context.Context) ([]query.Problem, error)
 	return nil, nil
 }
 
-func (s *scriptedSource) Warnings(context.Context) ([]query.Problem, error) { return nil, nil }
+func (s *scriptedSource) Warnings(context.Context) ([]query.Problem, error) {
+	return s.warnings, nil
+}
 
 func (s *scriptedSource) MissingGTIDs(
 	context.Context, *binlog.GTIDSet,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
@@ -28,6 +29,7 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 		// Not a StopError: once the server is set up, the next retry succeeds.
 		return ofServer(fmt.Errorf("%s", problems[0]))
 	}
+	l.warningsRead = time.Now()
 	if l.serverWarnings, err = l.server.Warnings(ctx); err != nil {
 		return ofServer(fmt.Errorf("check MySQL's settings: %w", err))
 	}

@@ -153,6 +153,9 @@ func (w *writeChecks) extend(ctx context.Context, schemas source.SchemaReader) e
 // drop or rename tables.
 var foreignKeyWords = regexp.MustCompile(`(?i)\b(REFERENCES|FOREIGN|CONSTRAINT)\b`)
 
+// dropWord occurs in every ALTER TABLE that removes a foreign key.
+var dropWord = regexp.MustCompile(`(?i)\bDROP\b`)
+
 // invalidate removes the results that a statement may have changed. isLate is set if the statement
 // comes before the end that the log had at a check, and may have removed a trigger, a foreign key
 // or a view on which the check depends.
@@ -167,12 +170,13 @@ func (w *writeChecks) invalidate(s *ddl.Statement, sql string, at *binlog.Positi
 		if s.Object != "TRIGGER" && s.Object != "VIEW" {
 			return false
 		}
-		removes = true
+		removes = !s.Creates || s.OrReplace
 	case ddl.CreateTable:
 		removes = s.OrReplace
 	case ddl.DropTable, ddl.DropDatabase, ddl.RenameTable, ddl.Unknown:
 		removes, changesKeys = true, true
 	case ddl.AlterTable:
+		removes = changesKeys && dropWord.MatchString(sql)
 		for i := range s.Changes {
 			if s.Changes[i].Kind == ddl.RenameTo {
 				removes, changesKeys = true, true

@@ -318,7 +318,10 @@ func (p *parser) parseOther() {
 	p.s.Action = Other
 	switch first := p.peek(); {
 	case first.kind == 0: // comments alone
-	case p.acceptAny("CREATE", "ALTER", "DROP"):
+	case p.accept("CREATE"):
+		p.s.Creates = true
+		p.object()
+	case p.acceptAny("ALTER", "DROP"):
 		p.object()
 	case p.accept("RENAME", "USER"):
 		p.s.Object = "USER"
@@ -357,7 +360,10 @@ func (p *parser) object() {
 // objectModifier reads what may stand before the kind of an object.
 func (p *parser) objectModifier() bool {
 	switch {
-	case p.accept("OR", "REPLACE"), p.accept("AGGREGATE"), p.accept("TEMPORARY"),
+	case p.accept("OR", "REPLACE"):
+		p.s.OrReplace = true
+		return true
+	case p.accept("AGGREGATE"), p.accept("TEMPORARY"),
 		p.accept("SQL", "SECURITY", "DEFINER"), p.accept("SQL", "SECURITY", "INVOKER"),
 		p.accept("IF", "NOT", "EXISTS"), p.accept("IF", "EXISTS"), p.accept("PUBLIC"):
 		return true

@@ -55,6 +55,9 @@ type Statement struct {
 	Tables []TableName
 	// Object is the kind of object of Other: "VIEW", "SEQUENCE", "PROCEDURE", "GRANT".
 	Object string
+	// Creates is set for Other if the statement is a CREATE. With OrReplace, it may replace the
+	// object.
+	Creates bool
 	// Temporary is set for a table that only the session sees; its rows are never logged. A DROP
 	// TABLE without TEMPORARY can drop such a table too, which its text does not show.
 	Temporary             bool

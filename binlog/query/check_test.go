@@ -112,7 +112,7 @@ func checkWarnings(t *testing.T, s server, user *mysql.Conn) {
 			fmt.Sprint("sync_binlog = 1, GLOBAL binlog_expire_logs_seconds = ", seconds-1),
 			[]string{
 				"binlog_expire_logs_seconds is 86399", "purges its binlog after 23h59m59s",
-				"SET GLOBAL binlog_expire_logs_seconds = 604800",
+				"for a week, SET GLOBAL binlog_expire_logs_seconds = 604800, and",
 			},
 		},
 	} {

@@ -18,7 +18,8 @@ const leastRetention = 24 * time.Hour
 // followed nevertheless.
 func Warnings(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	r, err := c.Query(ctx, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('sync_binlog',"+
-		"'binlog_expire_logs_seconds','expire_logs_days','binlog_expire_logs_auto_purge')")
+		"'binlog_expire_logs_seconds','expire_logs_days','binlog_expire_logs_auto_purge',"+
+		"'binlog_format','binlog_row_image')")
 	if err != nil {
 		return nil, fmt.Errorf("read settings of the server: %w", err)
 	}
@@ -26,7 +27,10 @@ func Warnings(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	for _, row := range r.Rows {
 		variables[strings.ToLower(string(row[0]))] = string(row[1])
 	}
-	warnings := slices.Concat(FormatWarnings(c.Server()), retentionWarnings(variables),
+	server := c.Server() // the values at the time of the connect
+	server.RowFormat = strings.ToUpper(variables["binlog_format"])
+	server.RowImage = strings.ToUpper(variables["binlog_row_image"])
+	warnings := slices.Concat(FormatWarnings(server), retentionWarnings(variables),
 		durabilityWarnings(variables))
 	filter, err := ReadBinlogFilter(ctx, c)
 	if err != nil {
@@ -55,7 +59,7 @@ func retentionWarnings(variables map[string]string) []Problem {
 		fmt.Sprintf("%s is %s, so the server purges its binlog after %v", name, variables[name],
 			retention),
 		fmt.Sprintf("a pipeline that is away for longer must read every table again; "+
-			"SET GLOBAL %s = %d (a week), and put it into the server's configuration", name,
+			"for a week, SET GLOBAL %s = %d, and put it into the server's configuration", name,
 			7*leastRetention/unit),
 	}}
 }

@@ -41,8 +41,8 @@ func newSkip(logging *logFlags) *cobra.Command {
 					"transaction names it")}
 			}
 			if _, err := binlog.ParseTransactionID(at); err != nil {
-				return usageError{fmt.Errorf("--at %q: %w; want gtid: and one GTID, or FILE:OFFSET",
-					at, err)}
+				return usageError{fmt.Errorf("--at: %w; want gtid: and one GTID, "+
+					"or FILE:OFFSET", err)}
 			}
 			if slices.Contains(tables, "") {
 				return usageError{errors.New("--table is empty; want DATABASE.TABLE, or omit it " +

@@ -156,4 +156,9 @@ func TestStatusText(t *testing.T) {
 	if gaps, quarantined := s.CountHoles(); gaps != 2 || quarantined != 1 {
 		t.Errorf("it counts %d gaps and %d tables in quarantine", gaps, quarantined)
 	}
+	s.Pipelines = []pipelines.PipelineStatus{{Name: "new", State: "snapshot"}}
+	want = "pipeline new: snapshot, on a replica\n  position: none yet\n"
+	if got := statusText(&s); got != want {
+		t.Errorf("the status of a new pipeline is\n%s", got)
+	}
 }

@@ -43,8 +43,8 @@ func newStatus() *cobra.Command {
 			}
 			gaps, quarantined := s.CountHoles()
 			if failOnGap && gaps+quarantined > 0 {
-				return fmt.Errorf("%s: %d gaps, %d tables in quarantine; "+
-					"repair them with rowfall backfill", args[0], gaps, quarantined)
+				return fmt.Errorf("%s: %s, %s in quarantine; repair with rowfall backfill",
+					args[0], counted(gaps, "gap"), counted(quarantined, "table"))
 			}
 			return nil
 		},
@@ -86,8 +86,7 @@ func statusText(s *pipelines.NodeStatus) string {
 	for i := range s.Pipelines {
 		p := &s.Pipelines[i]
 		line("pipeline %s: %s, on a %s", p.Name, p.State, s.Role)
-		line("  position: %s:%s of server %s, committed %s", p.File, p.Offset, p.Server,
-			timeText(p.Time))
+		line("  position: %s", positionText(p))
 		if p.State == pipelines.StateNotRunning {
 			line("  data: %s; lag: unknown", p.Phase)
 		}
@@ -153,6 +152,26 @@ func writeTables(line func(format string, args ...any), p *pipelines.PipelineSta
 		}
 		line("  warning: %s", text)
 	}
+}
+
+// positionText returns the position as text. A pipeline that has just been created has none.
+func positionText(p *pipelines.PipelineStatus) string {
+	switch {
+	case p.File == "" && p.GTID == "":
+		return "none yet"
+	case p.File == "":
+		return "file and offset not known yet, committed " + timeText(p.Time)
+	}
+	return fmt.Sprintf("%s:%s of server %s, committed %s", p.File, p.Offset, p.Server,
+		timeText(p.Time))
+}
+
+// counted returns "1 gap" or "2 gaps".
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func gapText(g *tablestate.Gap) string {

@@ -17,13 +17,25 @@ type queryWait struct {
 	conn *mysql.Conn
 	// what describes the statements, for messages: "rows of shop.users".
 	what string
-	log  zerolog.Logger
+	// locksRows means that the statements may also wait for locks of rows.
+	locksRows bool
+	log       zerolog.Logger
 	// known is the wait's cause, if more is known than that the server is silent.
 	known atomic.Pointer[holds.Hold]
 }
 
 func newQueryWait(conn *mysql.Conn, what string, log zerolog.Logger) *queryWait {
 	return &queryWait{conn: conn, what: what, log: log}
+}
+
+// lockReason describes the wait for a lock of a table. The server's error is the same for a
+// metadata lock and for locks of rows.
+func (w *queryWait) lockReason(table string) string {
+	if w.locksRows {
+		return "waiting for a lock on " + table + " (a metadata lock or row locks, which a " +
+			"session holds, or a prepared transaction that XA RECOVER lists)"
+	}
+	return "waiting for a metadata lock on " + table
 }
 
 // Hold returns what the connection waits for. Since is zero if it does not wait.
@@ -43,14 +55,14 @@ const (
 	lockLogInterval = time.Minute
 )
 
-// retryWhileLocked runs query again as long as it fails because another session holds a lock of the
-// table. The wait has no limit but ctx; the log and Stats.Held show it. likely means that query
-// waits for nothing but the lock, so that the hold begins at once.
+// retryWhileLocked runs query again as long as it fails because a session or a prepared XA
+// transaction holds a lock of the table. The wait has no limit but ctx; the log and Stats.Held show
+// it. likely means that query waits for nothing but the lock, so that the hold begins at once.
 func (w *queryWait) retryWhileLocked(
 	ctx context.Context, table string, likely bool, query func() error,
 ) error {
 	began := time.Now()
-	wait := &holds.Hold{Reason: "waiting for a metadata lock on " + table, Since: began}
+	wait := &holds.Hold{Reason: w.lockReason(table), Since: began}
 	if likely {
 		w.known.Store(wait)
 	}
@@ -69,8 +81,8 @@ func (w *queryWait) retryWhileLocked(
 		if time.Since(logged) >= lockLogInterval {
 			logged = time.Now()
 			w.log.Warn().Str("table", table).Time("since", began).
-				Msg("the pipeline waits for a lock that another session holds; " +
-					"SHOW PROCESSLIST on the server shows the sessions")
+				Msg(w.lockReason(table) + "; to find the holder, see SHOW PROCESSLIST, " +
+					"performance_schema.metadata_locks and data_locks, and XA RECOVER")
 		}
 		select {
 		case <-ctx.Done():

@@ -143,6 +143,7 @@ func (m *rows) ask(
 			return err
 		}
 		wait := newQueryWait(m.conn, what, m.log)
+		wait.locksRows = m.conn.Server().Flavor == mysql.MySQL && !m.isReplica
 		remove := m.holds.Add(wait)
 		err := wait.retryWhileLocked(ctx, table, false, func() error {
 			if err := run(m.silence); err != nil {

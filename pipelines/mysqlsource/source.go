@@ -23,6 +23,8 @@ import (
 type Source struct {
 	*schemas
 	config mysql.Config
+	// addresses is the number of addresses in the file.
+	addresses int
 	// readFrom are the addresses of the servers that rows are read from; empty: this server.
 	readFrom []string
 	dump     dump.Config // without what OpenStream adds
@@ -54,6 +56,7 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to MySQL: %w", err)
 	}
+	addresses := len(c.MySQL.Addresses)
 	// Every other connection of the run must reach the same server.
 	c.MySQL.Addresses = []string{conn.Addr()}
 	if err := checkReadFrom(c.File, conn); err != nil {
@@ -62,9 +65,10 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 	}
 	wait := newQueryWait(conn, "a question about settings, schemas or positions", c.Log)
 	m := &Source{
-		schemas:  &schemas{conn: conn, wait: wait, mapping: &c.File.Mapping},
-		config:   c.MySQL,
-		readFrom: c.File.Source.ReadFrom,
+		schemas:   &schemas{conn: conn, wait: wait, mapping: &c.File.Mapping},
+		config:    c.MySQL,
+		addresses: addresses,
+		readFrom:  c.File.Source.ReadFrom,
 		dump: dump.Config{
 			MySQL: c.MySQL, ServerID: serverID(c.File), Logger: c.Log,
 		},
@@ -118,7 +122,23 @@ func (m *Source) CheckSettings(ctx context.Context) ([]query.Problem, error) {
 
 // Warnings returns the warnings about the server's settings.
 func (m *Source) Warnings(ctx context.Context) ([]query.Problem, error) {
-	return query.Warnings(ctx, m.conn)
+	list, err := query.Warnings(ctx, m.conn)
+	if err != nil {
+		return nil, err
+	}
+	return append(list, addressWarnings(m.addresses, m.conn.Server().GTIDMode)...), nil
+}
+
+// addressWarnings warns of several addresses if the server has no GTIDs.
+func addressWarnings(n int, hasGTIDs bool) []query.Problem {
+	if n < 2 || hasGTIDs {
+		return nil
+	}
+	return []query.Problem{{
+		What: "source.mysql.addresses has several servers, and this server has no GTIDs, so the " +
+			"position cannot be found in the binlog of another server",
+		Remedy: "give exactly one address, or enable GTIDs (gtid_mode=ON) on all of the servers",
+	}}
 }
 
 // MissingGTIDs compares the set with the server's executed transactions.
