@@ -140,8 +140,8 @@ func (c *jsonContainer) change(operation byte, leg *jsonLeg, value jsonNode) err
 	return nil
 }
 
-// find returns the index of the value at a leg, and whether there is one. If there is none, the
-// index is where to insert it.
+// find looks up the value at a leg of a path. If found is set, k is the index of that value, else
+// the index at which such a value would be inserted.
 func (c *jsonContainer) find(leg *jsonLeg) (k int, found bool) {
 	switch {
 	case leg.isMember != c.isObject:

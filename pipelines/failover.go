@@ -150,8 +150,10 @@ func (f failedServers) join() error {
 	return joined
 }
 
-// lost returns why every table must be read again; empty if a server may still serve the stored
-// position. Servers that cannot be reached do not count, since one of them may be gone for good.
+// lost returns the reason to read every table again. It is empty if no server has lost the stored
+// position, or if a server that was reached has not executed all of the position yet: that server
+// may serve the position later. A server that cannot be reached does not prevent the reading,
+// because it may be gone for good.
 func (f failedServers) lost() string {
 	reason := ""
 	for _, s := range f {

@@ -16,7 +16,7 @@ import (
 // the gap of that transaction is open, the request makes another gap of the same stretch.
 
 // findGap returns the open gap of the transaction that a request names tables of. It returns nil if
-// there is none, or if the data at a position do not include the transaction yet.
+// that transaction has no open gap, or if the data at a position do not include the transaction.
 func (c *skipCall) findGap(at *binlog.Position, gaps *tablestate.Gaps) *tablestate.Gap {
 	if len(c.tables) == 0 || !c.at.IsIncludedIn(at) {
 		return nil

@@ -195,8 +195,8 @@ func quoted(texts ...string) []string {
 }
 
 func texts() []Column {
-	short := quoted("", " ", "a", "a ", "a  b  ", " a", "a\x00", "a\x00 ", "\t", "ä€漢", "😀", "a😀 ",
-		"\"\\/'\x01\x1f\x7f", "\u2028\ufeff\ufffd", "{1:%2}*", strings.Repeat("漢", 10),
+	short := quoted("", " ", "a", "a ", "a  b  ", " a", "a\x00", "a\x00 ", "\t", "ä€漢",
+		"😀", "a😀 ", "\"\\/'\x01\x1f\x7f", "\u2028\ufeff\ufffd", "{1:%2}*", strings.Repeat("漢", 10),
 		strings.Repeat("x", 300))
 	long := append(slices.Clone(short), "REPEAT(_utf8mb4'ä€', 30000)", "REPEAT('\\\\\"', 128)",
 		"REPEAT(' ', 127)")
