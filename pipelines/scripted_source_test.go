@@ -84,6 +84,7 @@ func (s *scriptedSource) Next(ctx context.Context) (*binlog.Event, error) {
 
 func (s *scriptedSource) Position() *binlog.Position   { return &s.position }
 func (s *scriptedSource) Buffered() bool               { return false }
+func (s *scriptedSource) Fill() bool                   { return false }
 func (s *scriptedSource) Close() error                 { return nil }
 func (s *scriptedSource) Forget()                      {}
 func (s *scriptedSource) Skip(skips []binlog.Skip)     { s.skips = skips }
