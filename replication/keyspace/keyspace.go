@@ -82,7 +82,7 @@ func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 	k.nodes = btree.NewNodes(k.trees)
 	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
 	k.expiryIndex = k.nodes.Tree()
-	k.table = newTable(k.arena, &shardMemory{})
+	k.table = newTable(k.arena, newShardMemory())
 	// Every user of an arena's bytes keeps the keyspace reachable: see pin.
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.arena)
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.trees)
@@ -216,6 +216,8 @@ func (k *Keyspace) Tidy() {
 			break
 		}
 	}
+	k.arena.TrimSpare()
+	k.trees.TrimSpare()
 	shards := k.table.memory
 	if now := k.stats(); now != k.memory || len(shards.replaced) > 0 {
 		k.mu.Lock()

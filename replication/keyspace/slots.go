@@ -55,6 +55,13 @@ type shardMemory struct {
 	waiting  []*shard
 	spare    []slots // unused arrays
 	bytes    int64   // of all arrays
+
+	mapPages   func(size int) ([]byte, error)
+	unmapPages func(b []byte) (unmapped bool)
+}
+
+func newShardMemory() *shardMemory {
+	return &shardMemory{mapPages: arena.MapPages, unmapPages: arena.UnmapPages}
 }
 
 // allocate gives a shard at least n slots. They are all empty.
@@ -70,7 +77,7 @@ func (m *shardMemory) allocate(s *shard, n int) {
 		}
 	}
 	m.bytes += int64(size)
-	pages, err := arena.MapPages(size)
+	pages, err := m.mapPages(size)
 	if err != nil {
 		// The process has too many mappings. The heap uses fewer and larger ones.
 		s.slots = make(slots, size)
@@ -105,7 +112,7 @@ func (m *shardMemory) free(s *shard) {
 
 // unmap returns slots to the system. If it does not unmap them, they are kept for reuse.
 func (m *shardMemory) unmap(b slots) {
-	if arena.UnmapPages(b) {
+	if m.unmapPages(b) {
 		m.bytes -= int64(len(b))
 	} else {
 		m.spare = append(m.spare, b)
