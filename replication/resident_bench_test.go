@@ -17,6 +17,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
 )
 
@@ -99,7 +100,7 @@ func BenchmarkResident(b *testing.B) {
 		b.ReportMetric(statusBytes(b, status, "VmHWM")/n, "peak-B/row")
 	})
 	b.Run("node", func(b *testing.B) {
-		node := benchNode(b, replication.Config{})
+		node := benchNode(b, replication.Config{Log: replog.Config{Keep: 256 << 20}})
 		ctx := context.Background()
 		feedPeople(rows, 5*rows, func(u []byte) {
 			if _, err := node.Apply(ctx, 0, u); err != nil {
