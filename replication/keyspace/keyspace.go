@@ -82,7 +82,7 @@ func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 	k.nodes = btree.NewNodes(k.trees)
 	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
 	k.expiryIndex = k.nodes.Tree()
-	k.table = newTable(k.arena)
+	k.table = newTable(k.arena, newShardMemory())
 	// Every user of an arena's bytes keeps the keyspace reachable: see pin.
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.arena)
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.trees)
@@ -97,13 +97,15 @@ func (k *Keyspace) Publish() {
 	}
 	k.mu.Lock()
 	if st.flushed {
-		k.published = published{table: newTable(k.arena)}
+		k.table.removeAll()
+		k.published = published{table: newTable(k.arena, k.table.memory)}
 	}
 	for i := range st.changes {
 		k.publishLocked(&st.changes[i])
 	}
 	k.memory = k.stats()
 	k.mu.Unlock()
+	k.table.memory.release(maxReleased)
 	k.expiryIndex = st.expiryIndex
 	written := 0
 	for i := range st.changes {
@@ -196,6 +198,9 @@ const tidySteps = 64
 // tidyNodes is how many nodes of deleted trees one Tidy frees, which takes about 2 milliseconds.
 const tidyNodes = 16 << 10
 
+// tidyShards is how many replaced shards one Tidy frees, which takes about 2 milliseconds.
+const tidyShards = 256
+
 // Tidy releases memory that no reader uses any more. Publish does the same, a little at a time. The
 // writer calls Tidy from time to time for periods without units. While a unit is staged, it does
 // nothing.
@@ -211,11 +216,16 @@ func (k *Keyspace) Tidy() {
 			break
 		}
 	}
-	if now := k.stats(); now != k.memory {
+	k.arena.TrimSpare()
+	k.trees.TrimSpare()
+	shards := k.table.memory
+	if now := k.stats(); now != k.memory || len(shards.replaced) > 0 {
 		k.mu.Lock()
 		k.memory = now
 		k.mu.Unlock()
 	}
+	shards.release(tidyShards)
+	shards.trim()
 }
 
 // expiryKey returns the key of the expiry index for a key that expires at `at`. It is valid until

@@ -28,7 +28,10 @@ type Reader struct {
 	offset     Offset // number of stream bytes before the next byte that Next returns
 	closed     bool
 
-	chunk *chunk // chunk of the memory window that holds the last returned slice
+	// chunk is the chunk of the memory window that holds the last returned slice. position is the
+	// offset before that slice. Log.mu guards both.
+	chunk    *chunk
+	position Offset
 
 	// While reading from disk: the open segment, the bytes that were read and checked but not
 	// returned, and the rest of a large record.
@@ -43,14 +46,17 @@ type Reader struct {
 
 // NewReader returns a reader of the bytes after an offset, which need not be a record boundary.
 // ErrTrimmed means that the log no longer reaches back to that offset, ErrBeyond that its end is
-// before it.
+// before it. The caller must close the reader, because the memory window keeps what open readers
+// need.
 func (l *Log) NewReader(after Offset) (*Reader, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.checkOffsetLocked(after); err != nil {
 		return nil, err
 	}
-	return &Reader{log: l, generation: l.generation, offset: after}, nil
+	r := &Reader{log: l, generation: l.generation, offset: after, position: after}
+	l.readers[r] = struct{}{}
+	return r, nil
 }
 
 // checkOffsetLocked returns nil if the bytes after off can be read, and otherwise NewReader's
@@ -108,8 +114,17 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
 func (r *Reader) fromMemory(limit int) ([]byte, <-chan struct{}, error) {
 	l := r.log
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	b, wait, err := r.fromMemoryLocked(limit)
+	unused := l.window.takeUnused()
+	l.mu.Unlock()
+	freeChunks(unused)
+	return b, wait, err
+}
+
+func (r *Reader) fromMemoryLocked(limit int) ([]byte, <-chan struct{}, error) {
+	l := r.log
 	r.releaseLocked()
+	r.advanceLocked()
 	switch {
 	case l.closed || r.closed:
 		return nil, nil, ErrClosed
@@ -139,6 +154,18 @@ func (r *Reader) releaseLocked() {
 	}
 }
 
+// advanceLocked sets the position to the reader's offset, and shrinks the window if the reader has
+// passed the oldest chunk.
+func (r *Reader) advanceLocked() {
+	w := r.log.window
+	oldestEnd := w.start + Offset(w.chunkSize)
+	passed := r.position < oldestEnd && oldestEnd <= r.offset
+	r.position = r.offset
+	if passed && len(w.chunks) > w.baseChunks {
+		w.evictBefore(r.log.neededFromLocked(), w.baseChunks)
+	}
+}
+
 // closeFile closes the open segment. The error is ignored, because the file was only read.
 func (r *Reader) closeFile() {
 	if r.file != nil {
@@ -147,14 +174,18 @@ func (r *Reader) closeFile() {
 	}
 }
 
-// Close releases the reader's window chunk and file. A reader that is abandoned without Close holds
-// memory until it is garbage-collected.
+// Close releases the reader's part of the memory window and its file.
 func (r *Reader) Close() error {
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
+	l := r.log
+	l.mu.Lock()
 	r.releaseLocked()
+	delete(l.readers, r)
+	l.window.evictBefore(l.neededFromLocked(), l.window.baseChunks)
+	unused := l.window.takeUnused()
 	r.closeFile()
 	r.closed, r.unread, r.buf, r.largeLeft = true, nil, nil, 0
+	l.mu.Unlock()
+	freeChunks(unused)
 	return nil
 }
 
