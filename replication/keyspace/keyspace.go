@@ -57,6 +57,7 @@ type Keyspace struct {
 	expiryIndex btree.Tree
 
 	stage      stage
+	rows       rowStager
 	compaction compaction
 	defrag     defragmenter
 }

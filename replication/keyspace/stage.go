@@ -308,6 +308,10 @@ func (k *Keyspace) stageExpiryIndex() {
 func (k *Keyspace) execute(unit []byte) error {
 	multi := false
 	for pos, number := 0, 1; pos < len(unit); number++ {
+		if n := k.stageRow(unit[pos:]); n > 0 {
+			pos += n
+			continue
+		}
 		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
 		if err != nil {
 			return &StageError{At: pos, err: fmt.Errorf(

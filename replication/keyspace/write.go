@@ -168,7 +168,11 @@ func (k *Keyspace) hset(args [][]byte) error {
 	if err != nil {
 		return err
 	}
-	k.edit(&t, Hash, t.rec.expireAt()).SetFields(t.value(), args[2:])
+	e := k.edit(&t, Hash, t.rec.expireAt())
+	e.SetFields(t.value(), args[2:])
+	if e.Row != nil && 2*len(e.Row.Names()) == len(args)-2 {
+		k.rows.learn(e.Row)
+	}
 	k.save(&t)
 	return nil
 }
