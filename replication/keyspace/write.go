@@ -114,7 +114,29 @@ func unsupported(w *writer) error {
 	return errors.New("ERR unknown or unsupported write command")
 }
 
+// The writers of the commands that pipelines send most.
+var (
+	hsetWriter  = hashWriters["HSET"]
+	hdelWriter  = hashWriters["HDEL"]
+	delWriter   = keyWriters["DEL"]
+	multiWriter = keyWriters["MULTI"]
+	execWriter  = keyWriters["EXEC"]
+)
+
+// writeCommand returns the writer of a command, in any case; nil if the command is unknown.
 func writeCommand(name []byte) *writer {
+	switch string(name) { // faster than the map
+	case "HSET":
+		return hsetWriter
+	case "DEL":
+		return delWriter
+	case "HDEL":
+		return hdelWriter
+	case "MULTI":
+		return multiWriter
+	case "EXEC":
+		return execWriter
+	}
 	if w := writers[string(name)]; w != nil {
 		return w
 	}
