@@ -108,7 +108,7 @@ func (s *stageBench) report() {
 // BenchmarkStage measures Stage and Publish of units with 1, 10 and 100 rows, for tables of several
 // widths. An operation is one pass over all rows; cpu-ns/row is the result.
 func BenchmarkStage(b *testing.B) {
-	const n = 100_000
+	const n = 40_000
 	random := rand.New(rand.NewPCG(1, 2)).Perm(n)
 	for _, columns := range []int{4, 8, 13} {
 		for _, size := range []int{1, 10, 100} {

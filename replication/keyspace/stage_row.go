@@ -20,6 +20,7 @@ type rowStager struct {
 	recent [maxRowFields + 1][recentShapes]*wireNames
 
 	names, values []value.Span // of the command being staged
+	staged        int          // number of commands that were staged
 	update        value.RowUpdate
 }
 
@@ -85,20 +86,23 @@ func (k *Keyspace) stageRow(b []byte) (n int) {
 				if i > 0 {
 					r.recent[fields][i], r.recent[fields][i-1] = r.recent[fields][i-1], w
 				}
-				if k.stageFullRow(b, key, w.shape) {
-					return n
+				if !k.stageFullRow(b, key, w.shape) {
+					return 0
 				}
-				return 0
+				r.staged++
+				return n
 			}
 		}
 	}
 	if fields > maxDelta {
 		return 0
 	}
-	if n := r.parseDelta(b, at, fields); n != 0 && k.stageDelta(b, key) {
-		return n
+	n = r.parseDelta(b, at, fields)
+	if n == 0 || !k.stageDelta(b, key) {
+		return 0
 	}
-	return 0
+	r.staged++
+	return n
 }
 
 // hsetHead parses the start of an HSET up to the name of the command. It returns the number of
