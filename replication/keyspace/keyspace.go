@@ -57,6 +57,7 @@ type Keyspace struct {
 	expiryIndex btree.Tree
 
 	stage      stage
+	rows       rowStager
 	compaction compaction
 	defrag     defragmenter
 }
@@ -154,7 +155,7 @@ func (k *Keyspace) releaseReplaced() {
 			k.arena.Free(c.at)
 		}
 		if c.oldAt != 0 {
-			k.arena.Free(c.oldAt)
+			k.arena.FreeSize(c.oldAt, len(c.old))
 		}
 	}
 	if st.flushed {
@@ -163,18 +164,24 @@ func (k *Keyspace) releaseReplaced() {
 }
 
 func (k *Keyspace) publishLocked(c *change) {
-	if c.deleted {
-		if c.old != "" {
-			k.table.remove(c.hash, bytesOf(c.old.key()))
-			k.count(c.old, -1)
-		}
-		return
-	}
-	if c.old != "" {
+	switch {
+	case c.deleted && c.old == "": // it never was visible
+	case c.deleted:
+		k.table.removeOld(c)
 		k.count(c.old, -1)
+	case c.old == "":
+		k.table.put(c.hash, c.rec, c.at, c.big)
+		k.count(c.rec, 1)
+	default:
+		if !k.table.replaceOld(c) {
+			k.table.put(c.hash, c.rec, c.at, c.big)
+		}
+		// The key is the same, so only the expiry can count differently.
+		if (c.old[0]^c.rec[0])&flagExpires != 0 {
+			k.count(c.old, -1)
+			k.count(c.rec, 1)
+		}
 	}
-	k.table.put(c.hash, c.rec, c.at, c.big)
-	k.count(c.rec, 1)
 }
 
 // count adds a record to the counters (by 1), or removes it (by -1).

@@ -39,6 +39,7 @@ type change struct {
 	big     *value.Big // the trees of rec
 	old     record     // the published record; "" if no record was published, or after a flush
 	oldAt   arena.Addr
+	oldSlot int32 // where the key's shard held old when the change was staged
 	deleted bool
 }
 
@@ -158,6 +159,7 @@ type target struct {
 	change int    // position in the overlay, or -1
 	base   record // the published record, if change is -1
 	baseAt arena.Addr
+	slot   int    // of base in its shard
 	rec    record // the record that the command sees; "" if absent
 	big    *value.Big
 	k      *Keyspace
@@ -175,7 +177,13 @@ func (k *Keyspace) target(key []byte) target {
 		return t
 	}
 	if !k.stage.flushed {
-		t.base, t.baseAt, t.big = k.table.find(t.hash, key)
+		s := k.table.dir.Load().shard(t.hash)
+		if t.slot, t.base = k.table.locate(s, t.hash, key); t.base != "" {
+			t.baseAt = s.slots[t.slot].at()
+			if t.base.isBig() {
+				t.big = s.bigs[t.base.key()]
+			}
+		}
 		t.rec = t.base
 	}
 	return t
@@ -192,7 +200,10 @@ func (k *Keyspace) put(t *target, rec record, at arena.Addr, big *value.Big) {
 		return
 	}
 	k.prepare(t)
-	k.stage.add(change{hash: t.hash, rec: rec, at: at, big: big, old: t.base, oldAt: t.baseAt})
+	k.stage.add(change{
+		hash: t.hash, rec: rec, at: at, big: big,
+		old: t.base, oldAt: t.baseAt, oldSlot: int32(t.slot),
+	})
 }
 
 // remove stages the deletion of a target, which must exist.
@@ -204,7 +215,10 @@ func (k *Keyspace) remove(t *target) {
 		return
 	}
 	k.prepare(t)
-	k.stage.add(change{hash: t.hash, rec: t.base, old: t.base, oldAt: t.baseAt, deleted: true})
+	k.stage.add(change{
+		hash: t.hash, rec: t.base, old: t.base, oldAt: t.baseAt, oldSlot: int32(t.slot),
+		deleted: true,
+	})
 }
 
 // prepare does the slow part of publishing a target without the write lock.
@@ -308,6 +322,10 @@ func (k *Keyspace) stageExpiryIndex() {
 func (k *Keyspace) execute(unit []byte) error {
 	multi := false
 	for pos, number := 0, 1; pos < len(unit); number++ {
+		if n := k.stageRow(unit[pos:]); n > 0 {
+			pos += n
+			continue
+		}
 		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
 		if err != nil {
 			return &StageError{At: pos, err: fmt.Errorf(

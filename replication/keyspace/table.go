@@ -193,14 +193,38 @@ func (t *table) move(hash uint64, i int, to arena.Addr) {
 	s.slots.set(i, slotOf(s.slots.at(i).tag(), to))
 }
 
-// remove deletes a key that must be present. It needs the write lock.
-func (t *table) remove(hash uint64, key []byte) {
-	s := t.unpinned(hash)
-	i, old := t.locate(s, hash, key)
-	if old.isBig() {
-		delete(s.bigs, old.key())
+// replaceOld replaces the old record of a change by the new one without reading the record. It
+// returns false, and changes nothing, if one of the two has trees; put then replaces the record. It
+// needs the write lock.
+func (t *table) replaceOld(c *change) bool {
+	if c.big != nil || c.old.isBig() {
+		return false
+	}
+	s := t.unpinned(c.hash)
+	i, ok := s.slotAt(int(c.oldSlot), c.hash, c.oldAt)
+	if ok {
+		s.slots[i] = slotOf(s.slots[i].tag(), c.at)
+	}
+	return ok
+}
+
+// removeOld deletes the key of a change, whose old record must be present. It needs the write lock.
+func (t *table) removeOld(c *change) {
+	s := t.unpinned(c.hash)
+	i, _ := s.slotAt(int(c.oldSlot), c.hash, c.oldAt)
+	if c.old.isBig() {
+		delete(s.bigs, c.old.key())
 	}
 	s.remove(i)
+}
+
+// slotAt returns the slot that holds an address, given the hash of its key. hint is where the slot
+// was last.
+func (s *shard) slotAt(hint int, hash uint64, at arena.Addr) (int, bool) {
+	if hint < len(s.slots) && s.slots[hint] == slotOf(s.tagOf(hash), at) {
+		return hint, true
+	}
+	return s.locateAt(hash, at)
 }
 
 // unpinned returns the shard of a hash, after copying it if a snapshot holds it. Usually Stage has

@@ -114,7 +114,29 @@ func unsupported(w *writer) error {
 	return errors.New("ERR unknown or unsupported write command")
 }
 
+// The writers of the commands that pipelines send most.
+var (
+	hsetWriter  = hashWriters["HSET"]
+	hdelWriter  = hashWriters["HDEL"]
+	delWriter   = keyWriters["DEL"]
+	multiWriter = keyWriters["MULTI"]
+	execWriter  = keyWriters["EXEC"]
+)
+
+// writeCommand returns the writer of a command, in any case; nil if the command is unknown.
 func writeCommand(name []byte) *writer {
+	switch string(name) { // faster than the map
+	case "HSET":
+		return hsetWriter
+	case "DEL":
+		return delWriter
+	case "HDEL":
+		return hdelWriter
+	case "MULTI":
+		return multiWriter
+	case "EXEC":
+		return execWriter
+	}
 	if w := writers[string(name)]; w != nil {
 		return w
 	}
@@ -168,7 +190,11 @@ func (k *Keyspace) hset(args [][]byte) error {
 	if err != nil {
 		return err
 	}
-	k.edit(&t, Hash, t.rec.expireAt()).SetFields(t.value(), args[2:])
+	e := k.edit(&t, Hash, t.rec.expireAt())
+	e.SetFields(t.value(), args[2:])
+	if e.Row != nil && 2*len(e.Row.Names()) == len(args)-2 {
+		k.rows.learn(e.Row)
+	}
 	k.save(&t)
 	return nil
 }

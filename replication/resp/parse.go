@@ -56,9 +56,21 @@ func ParseCommand(b []byte, args [][]byte) (out [][]byte, n int, err error) {
 		return out, 0, &ProtocolError{badMultibulk}
 	}
 	for range count {
-		size, start, err := parseHeader(b, pos, '$', MaxBulk)
-		if err != nil {
-			return out, 0, err
+		size, start := 0, 0
+		// Nearly all headers have one or two digits. This is not a function, because the compiler
+		// would not inline it.
+		if len(b)-pos >= 5 && b[pos] == '$' && b[pos+1]-'0' <= 9 {
+			size = int(b[pos+1] - '0')
+			if b[pos+2] == '\r' && b[pos+3] == '\n' {
+				start = pos + 4
+			} else if b[pos+2]-'0' <= 9 && b[pos+3] == '\r' && b[pos+4] == '\n' {
+				size, start = 10*size+int(b[pos+2]-'0'), pos+5
+			}
+		}
+		if start == 0 {
+			if size, start, err = parseHeader(b, pos, '$', MaxBulk); err != nil {
+				return out, 0, err
+			}
 		}
 		end := start + size
 		if end+2 > len(b) {

@@ -331,8 +331,11 @@ func (a *Arena) FreeUnpublished(at Addr) {
 
 // Free makes a record garbage. Readers that have pinned or held the arena may still use it. The
 // owner removes all references to the address before the next Advance.
-func (a *Arena) Free(at Addr) {
-	number, need := uint32(at>>offsetBits), a.BlockSize(len(a.At(at)))
+func (a *Arena) Free(at Addr) { a.FreeSize(at, len(a.At(at))) }
+
+// FreeSize is Free for a record that is known to have n bytes. It does not read the record.
+func (a *Arena) FreeSize(at Addr, n int) {
+	number, need := uint32(at>>offsetBits), a.BlockSize(n)
 	a.chunks[number].live -= need
 	a.live -= int64(need)
 	if a.isRecyclable(need) && a.chunks[number].recyclable {

@@ -34,6 +34,9 @@ type Editor struct {
 	// nil if Big has only new nodes.
 	BigSource *Big
 
+	// Row is the shape of the result if that is a row of which every value was set, else nil.
+	Row *Shape
+
 	// Shapes are the shapes of rows. nil stores every hash with its field names.
 	Shapes *Shapes
 
@@ -70,7 +73,7 @@ func ResetScratch(scratch [][]byte) [][]byte {
 // start begins an edit, and discards the result of the last one if that was not taken.
 func (e *Editor) start() {
 	e.Discard()
-	e.base, e.fields = len(e.Buf), -1
+	e.base, e.fields, e.Row = len(e.Buf), -1, nil
 }
 
 // Discard forgets the result of an edit and frees its new trees. After TakeBig it has no effect.

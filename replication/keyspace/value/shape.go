@@ -25,6 +25,9 @@ type Shape struct {
 	number uint16
 	names  [][]byte
 	index  map[string]int // position by name, for shapes with many names
+	// lastUpdate holds the positions of the first fields of the last RowUpdate. Only the goroutine
+	// that edits uses it.
+	lastUpdate [4]uint8
 }
 
 // Shapes is the shapes of one keyspace. One goroutine adds shapes, through an Editor; any
@@ -165,7 +168,7 @@ func (e *Editor) appendRow(s *Shape, pairs [][]byte) {
 	for i := 1; i < len(pairs); i += 2 {
 		e.Buf = appendItem(e.Buf, pairs[i])
 	}
-	e.fields = len(s.names)
+	e.fields, e.Row = len(s.names), s
 }
 
 // appendHash appends a packed hash of pairs, whose fields must all be different. It is a row if
