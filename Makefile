@@ -31,7 +31,7 @@ lint: $(LINT) ## check format, style and the allowed imports of each package
 	$(LINT) run ./...
 
 bench: servers ## measure throughput, latency and memory, and compare them with real servers
-	go test -v -count=1 -timeout 30m -run '^TestBench' -tags bench ./internal/bench
+	go test -v -count=1 -timeout 60m -run '^TestBench' -tags bench ./internal/bench
 	go test -count=1 -timeout 60m -p 1 -run '^$$' -bench '^Benchmark($(FIGURES))$$' -benchtime 1x ./replication ./replication/keyspace
 
 fuzz: ## run each fuzz target for 10 seconds
