@@ -53,6 +53,8 @@ type job struct {
 	// the run ends when the tables have been loaded.
 	Dir     string
 	Catchup bool
+	// Parallel is the number of SELECTs at a time of the initial load; 0 means 2.
+	Parallel int
 
 	// Redis is the address that canal writes to. FlushAfter is how long canal keeps fewer than
 	// flushCommands commands; 0 means no limit.

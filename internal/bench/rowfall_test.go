@@ -3,6 +3,7 @@
 package bench_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ source:
     user: root
     tls: {mode: disabled}
     start: %s
-  backfill: {parallel: 2}
+  backfill: {parallel: %d}
 tables:
   "%s.*": {}
 sink:
@@ -41,7 +42,7 @@ sink:
 
 // runRowfall is the contender of a node with its pipeline.
 func runRowfall(ctx context.Context, j job, l *testPipe) error {
-	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, j.Tables, j.Dir)
+	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, cmp.Or(j.Parallel, 2), j.Tables, j.Dir)
 	config, err := file.Parse("bench.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		return err
