@@ -205,6 +205,9 @@ type child struct {
 // contenderTimeout bounds the life of a contender, so that a hanging one fails the test.
 const contenderTimeout = 15 * time.Minute
 
+// gcPercent is the setting of Go's garbage collector for all contenders. cmd/rowfall uses it, too.
+const gcPercent = "GOGC=200"
+
 // executable returns the path of a contender's binary, and the contender's name in the binary.
 func executable(tb testing.TB, contender string) (path, name string) {
 	tb.Helper()
@@ -231,6 +234,9 @@ func start(tb testing.TB, j job) *child {
 	ctx, cancel := context.WithTimeout(context.Background(), contenderTimeout)
 	c.cmd = exec.CommandContext(ctx, path)
 	c.cmd.Env = append(os.Environ(), jobEnv+"="+string(text))
+	if _, set := os.LookupEnv("GOGC"); !set {
+		c.cmd.Env = append(c.cmd.Env, gcPercent)
+	}
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
