@@ -35,7 +35,8 @@ bench: servers ## measure throughput, latency and memory, and compare them with 
 	go test -count=1 -timeout 60m -p 1 -run '^$$' -bench '^Benchmark($(FIGURES))$$' -benchtime 1x ./replication ./replication/keyspace
 
 cost: ## measure the CPU time of a row in each stage, from the binlog to a replica
-	go test -count=1 -p 1 -run '^$$' -bench '^BenchmarkCost' ./binlog/... ./transform ./sink ./replication/...
+	go test -count=1 -p 1 -run '^$$' -bench '^BenchmarkCost' ./binlog/... ./transform \
+		./pipelines ./sink ./replication/...
 
 fuzz: ## run each fuzz target for 10 seconds
 	go run ./internal/fuzzall -time 10s
