@@ -391,7 +391,7 @@ func rowsEvent(t *testing.T, table *binlog.Table, op binlog.Op, images ...[2]uin
 // scriptedPipeline returns a pipeline without a server, and the loop of a run that has all rows of
 // the source's tables and is about to read the script.
 func scriptedPipeline(
-	t *testing.T, to *sinktest.Memory, source *scriptedSource,
+	t testing.TB, to *sinktest.Memory, source *scriptedSource,
 ) (*Pipeline, *loop) {
 	t.Helper()
 	config := file.Defaults()
