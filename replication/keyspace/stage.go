@@ -179,7 +179,7 @@ func (k *Keyspace) target(key []byte) target {
 	if !k.stage.flushed {
 		s := k.table.dir.Load().shard(t.hash)
 		if t.slot, t.base = k.table.locate(s, t.hash, key); t.base != "" {
-			t.baseAt = s.slots[t.slot].at()
+			t.baseAt = s.slots.at(t.slot).at()
 			if t.base.isBig() {
 				t.big = s.bigs[t.base.key()]
 			}
