@@ -224,8 +224,8 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 // unit; while the source is busy, it first receives what arrives within a short pause.
 func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 	if !l.stream.Buffered() {
-		l.pacer.Pause()
-		if !l.stream.Fill() || !l.stream.Buffered() {
+		hasMore := l.pacer.Pause() && l.stream.Fill() && l.stream.Buffered()
+		if !hasMore {
 			if err := l.flushCommitted(ctx); err != nil {
 				return nil, err
 			}

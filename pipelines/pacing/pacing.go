@@ -28,16 +28,16 @@ func (p *Pacer) Applied(now time.Time) {
 	p.applied = now
 }
 
-// Pause waits until the next unit may be applied. It returns at once if the source is not busy.
-// Call it when all that was read of the source has been handled. A pause ends within Interval, so
-// it takes no context.
-func (p *Pacer) Pause() {
+// Pause waits until the next unit may be applied, and reports whether the source is busy, so that
+// it may have sent more. If it is not, Pause returns at once. Call Pause when all that was received
+// of the source has been handled. It ends within Interval, so it takes no context.
+func (p *Pacer) Pause() (isBusy bool) {
 	if !p.busy {
-		return
+		return false
 	}
 	if left := Interval - time.Since(p.applied); left > 0 {
 		sleep(left)
 	}
-	// Only a further unit shows that the source is still busy.
-	p.busy = false
+	p.busy = false // only a further unit shows that the source is still busy
+	return true
 }

@@ -47,6 +47,7 @@ type appender struct {
 	expiredLeft bool // the last expire left expired keys
 	expireMost  int  // limit on the bytes of key names that one record deletes
 	lastPing    time.Time
+	delivered   replog.Offset // end of the log at the last deliver
 	scratch     []byte
 	room        room
 	checkedAt   replog.Offset // end of the log at the last checkSnapshotDue
@@ -116,8 +117,13 @@ func (a *appender) take(ctx context.Context) error {
 	return nil
 }
 
-// release gives the turn to the goroutine that has waited longest.
+// release gives the turn to the goroutine that has waited longest. It first sends the log that was
+// appended in this turn.
 func (a *appender) release() {
+	if end := a.log.End(); end != a.delivered {
+		a.delivered = end
+		a.n.replicas.deliver(end)
+	}
 	if a.expiredLeft && a.err == nil {
 		select {
 		case a.moreExpired <- struct{}{}:

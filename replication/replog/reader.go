@@ -84,67 +84,74 @@ func (r *Reader) Offset() Offset { return r.offset }
 // ErrClosed after the log's Close. A failed log returns its error once everything before the
 // failure was read. Damage on disk is a *CorruptError.
 func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
+	for {
+		b, wait, err := r.read(limit, true)
+		if b != nil || err != nil {
+			return b, err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Present is Next, but returns nil at the end of the log instead of waiting.
+func (r *Reader) Present(limit int) ([]byte, error) {
+	b, _, err := r.read(limit, false)
+	return b, err
+}
+
+// read returns the bytes that follow. At the log's end it returns no bytes, and, if willWait is
+// set, a channel to wait on.
+func (r *Reader) read(limit int, willWait bool) ([]byte, <-chan struct{}, error) {
 	if limit <= 0 {
 		limit = defaultNext
 	}
-	for {
-		b, wait, err := r.fromMemory(limit)
-		switch {
-		case err != nil:
-			return nil, err
-		case wait != nil:
-			select {
-			case <-wait:
-				continue
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		case b == nil:
-			if b, err = r.fromDisk(limit); err != nil {
-				return nil, err
-			}
-		}
-		r.offset += Offset(len(b))
-		return b, nil
-	}
-}
-
-// fromMemory returns bytes of the memory window, or a channel to wait on if the reader is at the
-// log's end. If both are nil, the bytes must be read from disk.
-func (r *Reader) fromMemory(limit int) ([]byte, <-chan struct{}, error) {
 	l := r.log
 	l.mu.Lock()
-	b, wait, err := r.fromMemoryLocked(limit)
+	b, onDisk, err := r.fromMemoryLocked(limit)
+	var wait <-chan struct{}
+	if b == nil && !onDisk && err == nil && willWait {
+		l.waiting++
+		wait = l.readable.Next()
+	}
 	unused := l.window.takeUnused()
 	l.mu.Unlock()
 	freeChunks(unused)
-	return b, wait, err
+	if onDisk {
+		b, err = r.fromDisk(limit)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r.offset += Offset(len(b))
+	return b, wait, nil
 }
 
-func (r *Reader) fromMemoryLocked(limit int) ([]byte, <-chan struct{}, error) {
+// fromMemoryLocked returns bytes of the memory window, or nil at the log's end. onDisk means that
+// the bytes must be read from disk.
+func (r *Reader) fromMemoryLocked(limit int) (b []byte, onDisk bool, err error) {
 	l := r.log
 	r.releaseLocked()
 	r.advanceLocked()
 	switch {
 	case l.closed || r.closed:
-		return nil, nil, ErrClosed
+		return nil, false, ErrClosed
 	case r.generation != l.generation:
-		return nil, nil, ErrTrimmed
+		return nil, false, ErrTrimmed
 	case len(r.unread) > 0 || r.largeLeft > 0:
-		return nil, nil, nil
-	case r.offset == l.end && l.err != nil:
-		return nil, nil, l.err
+		return nil, true, nil
 	case r.offset == l.end:
-		l.waiting++
-		return nil, l.readable.Next(), nil
+		return nil, false, l.err
 	case r.offset < l.window.start:
-		return nil, nil, nil
+		return nil, true, nil
 	}
 	r.closeFile()
 	r.buf = nil
-	b, c := l.window.read(r.offset, l.end, limit)
-	r.chunk = c
-	return b, nil, nil
+	b, r.chunk = l.window.read(r.offset, l.end, limit)
+	return b, false, nil
 }
 
 func (r *Reader) releaseLocked() {
