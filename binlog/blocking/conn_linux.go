@@ -37,6 +37,7 @@ type direction struct {
 	wake     int   // an eventfd that ends a wait
 	deadline atomic.Int64
 	waiting  atomic.Bool
+	yielded  time.Time // only the goroutine that waits uses it
 }
 
 // Take returns a Conn for the socket of c, and closes c, which is no longer used. If it returns an
@@ -196,6 +197,7 @@ func isTemporary(err error) bool {
 
 // wait waits until the socket is ready, the deadline has passed, or the Conn is closed.
 func (c *Conn) wait(d *direction) error {
+	d.yield()
 	d.waiting.Store(true) // before the reads of what ends the wait
 	defer d.waiting.Store(false)
 	for {
@@ -225,6 +227,20 @@ func (c *Conn) wait(d *direction) error {
 		if fds[0].Revents != 0 {
 			return nil // ready, or in a state that the next call reports
 		}
+	}
+}
+
+// yieldAfter is the time after which a goroutine that waits again yields its processor once. If a
+// processor has run the same goroutine for 10 ms, the scheduler takes it from every system call at
+// once, and wakes its monitor thread after each. A call of Gosched begins that time again, but it
+// wakes another thread, so it is not called more often than needed.
+const yieldAfter = 5 * time.Millisecond
+
+// yield calls Gosched if it is due.
+func (d *direction) yield() {
+	if now := time.Now(); now.Sub(d.yielded) > yieldAfter {
+		d.yielded = now
+		runtime.Gosched()
 	}
 }
 
