@@ -10,8 +10,8 @@ import "time"
 
 const (
 	// Interval is the least time between two units of a busy source. A transaction that arrives in
-	// a pause waits half of it on average.
-	Interval = 500 * time.Microsecond
+	// a pause waits 0.3 ms on average.
+	Interval = 600 * time.Microsecond
 	// busyWithin is the time between two units up to which the source counts as busy.
 	busyWithin = 2 * Interval
 )
