@@ -166,6 +166,20 @@ func (a *Arena) At(at Addr) []byte {
 	return p[w : w+n : w+n]
 }
 
+// Touch reads some bytes of the record at an address, so that the processor loads them from memory.
+// The same as for At holds for the record.
+func (a *Arena) Touch(at Addr) byte {
+	m, i := (*a.memory.Load())[at>>offsetBits], int(at&(maxChunk-1))
+	b := m[i]
+	if i += touchStep; i < len(m) {
+		b ^= m[i]
+	}
+	return b
+}
+
+// touchStep is the size in bytes of the two cache lines that processors often load together.
+const touchStep = 128
+
 // Append stores a copy of b, which must not be empty, and returns its address and the copy. It
 // fails with ErrFull, or if the system has no memory for a chunk.
 func (a *Arena) Append(b []byte) (Addr, []byte, error) { return a.appendTo(young, b) }
