@@ -54,7 +54,8 @@ const (
 // wireNames is the field names of a shape as a command contains them.
 type wireNames struct {
 	shape *value.Shape
-	// names holds for each field its name as a bulk string, and the "$" that the value starts with.
+	// names holds for each field the CRLF of the value before it, unless it is the first one, its
+	// name as a bulk string, and the "$" that its value starts with.
 	names []string
 }
 
@@ -70,9 +71,11 @@ func (r *rowStager) learn(shape *value.Shape) {
 	w := r.wires[n]
 	if w == nil {
 		w = &wireNames{shape: shape}
+		before := ""
 		for _, name := range shape.Names() {
 			w.names = append(w.names,
-				"$"+strconv.Itoa(len(name))+"\r\n"+string(name)+"\r\n$")
+				before+"$"+strconv.Itoa(len(name))+"\r\n"+string(name)+"\r\n$")
+			before = "\r\n"
 		}
 		r.wires[n] = w
 	}
@@ -229,21 +232,25 @@ func bulk(b []byte, pos int) (s value.Span, next int) {
 	if pos >= len(b) || b[pos] != '$' {
 		return s, 0
 	}
-	return bulkSize(b, pos+1)
+	n, start := bulkHead(b, pos+1)
+	end := start + n
+	if start == 0 || end+2 > len(b) || b[end] != '\r' || b[end+1] != '\n' {
+		return s, 0
+	}
+	return value.Span{Start: int32(start), End: int32(end)}, end + 2
 }
 
-// bulkSize is bulk for the position after the "$".
-func bulkSize(b []byte, pos int) (s value.Span, next int) {
-	n, i := 0, pos
+// bulkHead parses the length of a bulk string and the CRLF after it. start is the position after
+// both, or 0.
+func bulkHead(b []byte, pos int) (n, start int) {
+	i := pos
 	for ; i < len(b) && i < pos+8 && b[i]-'0' <= 9; i++ {
 		n = n*10 + int(b[i]-'0')
 	}
-	end := i + 2 + n
-	if i == pos || end+2 > len(b) || b[i] != '\r' || b[i+1] != '\n' ||
-		b[end] != '\r' || b[end+1] != '\n' {
-		return s, 0
+	if i == pos || i+2 > len(b) || b[i] != '\r' || b[i+1] != '\n' {
+		return 0, 0
 	}
-	return value.Span{Start: int32(i + 2), End: int32(end)}, end + 2
+	return n, i + 2
 }
 
 // parseRow parses the fields at b[pos:], which must be those of a shape, and appends the values to
@@ -251,16 +258,33 @@ func bulkSize(b []byte, pos int) (s value.Span, next int) {
 func (r *rowStager) parseRow(b []byte, pos int, w *wireNames) (next int) {
 	for _, name := range w.names {
 		at := pos + len(name)
-		if at > len(b) || string(b[pos:at]) != name {
+		if at+4 > len(b) || string(b[pos:at]) != name {
 			return 0
 		}
-		v, next := bulkSize(b, at)
-		if next == 0 {
+		// Most values have one or two digits of length. This is not a function, because the
+		// compiler would not inline it.
+		n := int(b[at] - '0')
+		switch {
+		case n > 9:
+			return 0
+		case b[at+1] == '\r' && b[at+2] == '\n':
+			at += 3
+		case b[at+1]-'0' <= 9 && b[at+2] == '\r' && b[at+3] == '\n':
+			n, at = 10*n+int(b[at+1]-'0'), at+4
+		default:
+			if n, at = bulkHead(b, at); at == 0 {
+				return 0
+			}
+		}
+		if pos = at + n; pos+2 > len(b) {
 			return 0
 		}
-		r.values, pos = append(r.values, v), next
+		r.values = append(r.values, value.Span{Start: int32(at), End: int32(pos)})
 	}
-	return pos
+	if b[pos] != '\r' || b[pos+1] != '\n' {
+		return 0
+	}
+	return pos + 2
 }
 
 // parseDelta parses the fields at b[pos:], and appends them to r.names and r.values. It returns the
