@@ -25,6 +25,7 @@ type stage struct {
 	expiryIndex btree.Tree // what Keyspace.expiryIndex becomes
 	fault       error      // why the arena could not store a record
 	args        [][]byte
+	usedArgs    int // elements of args that refer to the unit
 	scores      []float64
 	members     [][]byte
 	scratch     []byte
@@ -67,7 +68,9 @@ func (st *stage) reset() {
 		st.edit.Buf = nil
 	}
 	st.edit.Reset()
-	st.args, st.members = value.ResetScratch(st.args), value.ResetScratch(st.members)
+	st.args, st.members = value.ResetScratch(st.args, st.usedArgs),
+		value.ResetScratch(st.members, cap(st.members))
+	st.usedArgs = 0
 	if cap(st.scores) > maxScratch/64 {
 		st.scores = nil
 	}
@@ -336,11 +339,11 @@ func (k *Keyspace) execute(unit []byte) error {
 			break
 		}
 		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
+		k.stage.args, k.stage.usedArgs = args, max(k.stage.usedArgs, len(args))
 		if err != nil {
 			return &StageError{At: pos, err: fmt.Errorf(
 				"stage command %d at byte %d: %w", number, pos, err)}
 		}
-		k.stage.args = args
 		pos += n
 		c := writeCommand(args[0])
 		switch {

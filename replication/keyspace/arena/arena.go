@@ -79,7 +79,7 @@ type Arena struct {
 
 	mu           sync.Mutex
 	holds        []*Hold
-	holdReleased bool // a hold was released since the last Advance
+	holdReleased atomic.Bool // a hold was released since the last Advance that looked at holds
 }
 
 // chunk is the writer's account of one chunk. Invariant: live <= used.
