@@ -23,6 +23,7 @@ type rowStager struct {
 	recent [maxRowFields + 1][recentShapes]*wireNames
 
 	commands [maxAhead]rowCommand // that were parsed ahead
+	found    [maxAhead]arena.Addr // records of their keys
 	ahead    int                  // how many commands to parse ahead
 	// names and values are those of the commands, one after another.
 	names, values []value.Span
@@ -175,20 +176,23 @@ func (r *rowStager) parse(b []byte, pos int, c *rowCommand) bool {
 }
 
 // findSlots finds the slots of the commands' keys. It reads a few bytes of the records that are
-// there.
+// there. The reads are in a loop of their own, because the processor looks ahead only so far.
 func (k *Keyspace) findSlots(b []byte, commands []rowCommand) {
 	d := k.table.dir.Load()
-	sum := byte(0)
+	n := 0
 	for i := range commands {
 		c := &commands[i]
 		c.hash = hashOf(b[c.key.Start:c.key.End])
 		c.shard = d.shard(c.hash)
 		var found bool
-		if c.slot, found = c.shard.seekTag(c.hash); found && len(commands) > 1 {
-			sum ^= k.arena.Touch(c.shard.slots[c.slot].at())
+		if c.slot, found = c.shard.seekTag(c.hash); found {
+			k.rows.found[n] = c.shard.slots[c.slot].at()
+			n++
 		}
 	}
-	k.rows.touched ^= sum
+	if n > 1 {
+		k.rows.touched ^= k.arena.Touch(k.rows.found[:n])
+	}
 }
 
 // stageRow stages a parsed command. It returns false, and changes nothing, if the general path must
