@@ -25,6 +25,7 @@ type stage struct {
 	expiryIndex btree.Tree // what Keyspace.expiryIndex becomes
 	fault       error      // why the arena could not store a record
 	args        [][]byte
+	usedArgs    int // elements of args that refer to the unit
 	scores      []float64
 	members     [][]byte
 	scratch     []byte
@@ -67,7 +68,9 @@ func (st *stage) reset() {
 		st.edit.Buf = nil
 	}
 	st.edit.Reset()
-	st.args, st.members = value.ResetScratch(st.args), value.ResetScratch(st.members)
+	st.args, st.members = value.ResetScratch(st.args, st.usedArgs),
+		value.ResetScratch(st.members, cap(st.members))
+	st.usedArgs = 0
 	if cap(st.scores) > maxScratch/64 {
 		st.scores = nil
 	}
@@ -168,24 +171,32 @@ type target struct {
 func (t *target) value() Value { return t.k.valueOf(t.rec, t.big) }
 
 // target looks a key up as the unit sees it: staged or published.
-func (k *Keyspace) target(key []byte) target {
-	t := target{hash: hashOf(key), key: key, k: k}
+func (k *Keyspace) target(key []byte) target { return k.targetAt(nil, 0, hashOf(key), key) }
+
+// targetAt is target for a key whose hash is known. slot is the result of seekTag in the shard in;
+// nil: not known.
+func (k *Keyspace) targetAt(in *shard, slot int, hash uint64, key []byte) target {
+	t := target{hash: hash, key: key, k: k}
 	if t.change = k.stage.find(t.hash, key); t.change >= 0 {
 		if c := &k.stage.changes[t.change]; !c.deleted {
 			t.rec, t.big = c.rec, c.big
 		}
 		return t
 	}
-	if !k.stage.flushed {
-		s := k.table.dir.Load().shard(t.hash)
-		if t.slot, t.base = k.table.locate(s, t.hash, key); t.base != "" {
-			t.baseAt = s.slots.at(t.slot).at()
-			if t.base.isBig() {
-				t.big = s.bigs[t.base.key()]
-			}
-		}
-		t.rec = t.base
+	if k.stage.flushed {
+		return t
 	}
+	s := k.table.dir.Load().shard(hash)
+	if s != in {
+		slot = s.home(s.tagOf(hash))
+	}
+	if t.slot, t.base = k.table.locateFrom(s, slot, hash, key); t.base != "" {
+		t.baseAt = s.slots.at(t.slot).at()
+		if t.base.isBig() {
+			t.big = s.bigs[t.base.key()]
+		}
+	}
+	t.rec = t.base
 	return t
 }
 
@@ -322,16 +333,17 @@ func (k *Keyspace) stageExpiryIndex() {
 func (k *Keyspace) execute(unit []byte) error {
 	multi := false
 	for pos, number := 0, 1; pos < len(unit); number++ {
-		if n := k.stageRow(unit[pos:]); n > 0 {
-			pos += n
-			continue
+		size, commands := k.stageRows(unit[pos:])
+		pos, number = pos+size, number+commands
+		if pos == len(unit) {
+			break
 		}
 		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
+		k.stage.args, k.stage.usedArgs = args, max(k.stage.usedArgs, len(args))
 		if err != nil {
 			return &StageError{At: pos, err: fmt.Errorf(
 				"stage command %d at byte %d: %w", number, pos, err)}
 		}
-		k.stage.args = args
 		pos += n
 		c := writeCommand(args[0])
 		switch {

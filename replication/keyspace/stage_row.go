@@ -9,31 +9,54 @@ import (
 )
 
 // rowStager stages the commands that pipelines send most: HSET of all fields of a row whose shape is
-// known, and HSET of some fields of a stored row. It reads the values where they lie in the unit,
-// and writes the new record where it is stored. Every other command, and every unusual form of
-// these, takes the general path: resp.ParseCommand, and the writer of the command. Both paths have
-// the same results.
+// known, HSET of some fields of a stored row, and DEL of one key. It reads the values where they lie
+// in the unit, and writes the new record where it is stored. Every other command, and every unusual
+// form of these, takes the general path: resp.ParseCommand, and the writer of the command. Both
+// paths have the same results.
+//
+// It parses some commands ahead and touches the records of their keys, so that the processor loads
+// these from memory at the same time and not one after another.
 type rowStager struct {
 	// wires holds the field names of the shapes, by the number of the shape; nil: not seen yet.
 	wires []*wireNames
 	// recent holds the shapes of the last rows with a number of fields, the latest first.
 	recent [maxRowFields + 1][recentShapes]*wireNames
 
-	names, values []value.Span // of the command being staged
-	staged        int          // number of commands that were staged
+	commands [maxAhead]rowCommand // that were parsed ahead
+	found    [maxAhead]arena.Addr // records of their keys
+	ahead    int                  // how many commands to parse ahead
+	// names and values are those of the commands, one after another.
+	names, values []value.Span
 	update        value.RowUpdate
+	touched       byte // combines what was touched, so that the reads are not optimized away
+	staged        int  // number of commands that were staged
+}
+
+// rowCommand is a parsed command. Its spans are in the bytes that begin with the first command that
+// was parsed with it.
+type rowCommand struct {
+	key      value.Span
+	hash     uint64       // of key
+	shard    *shard       // of hash, when the command was parsed
+	slot     int          // the first slot of shard that key can be in
+	shape    *value.Shape // if all fields of a row are set, else nil
+	from, to int          // its part of rowStager.values; empty for DEL
+	name     int          // where its part of rowStager.names begins, if shape is nil
+	end      int          // where the command ends
 }
 
 const (
 	maxRowFields = 128 // of an HSET of a row
 	maxDelta     = 16  // fields of an HSET of some fields of a row
 	recentShapes = 4
+	maxAhead     = 8 // commands to parse ahead
 )
 
 // wireNames is the field names of a shape as a command contains them.
 type wireNames struct {
 	shape *value.Shape
-	// names holds for each field its name as a bulk string, and the "$" that the value starts with.
+	// names holds for each field the CRLF of the value before it, unless it is the first one, its
+	// name as a bulk string, and the "$" that its value starts with.
 	names []string
 }
 
@@ -49,9 +72,11 @@ func (r *rowStager) learn(shape *value.Shape) {
 	w := r.wires[n]
 	if w == nil {
 		w = &wireNames{shape: shape}
+		before := ""
 		for _, name := range shape.Names() {
 			w.names = append(w.names,
-				"$"+strconv.Itoa(len(name))+"\r\n"+string(name)+"\r\n$")
+				before+"$"+strconv.Itoa(len(name))+"\r\n"+string(name)+"\r\n$")
+			before = "\r\n"
 		}
 		r.wires[n] = w
 	}
@@ -65,55 +90,138 @@ func (r *rowStager) learn(shape *value.Shape) {
 	recent[0] = w
 }
 
-// stageRow stages the command at the start of b if it is one that the rowStager can stage, and
-// returns its length. It returns 0 if the general path must stage the command.
-func (k *Keyspace) stageRow(b []byte) (n int) {
-	fields, at := hsetHead(b)
-	if fields == 0 || len(b) > value.MaxSpan {
-		return 0
-	}
-	key, at := bulk(b, at)
-	if at == 0 {
-		return 0
-	}
+// stageRows stages the commands at the start of b as far as the rowStager can, and returns how many
+// bytes and how many commands these are. The general path must stage the next command.
+func (k *Keyspace) stageRows(b []byte) (size, commands int) {
 	r := &k.rows
-	if fields <= maxRowFields {
-		for i, w := range r.recent[fields] {
-			if w == nil {
-				break
+	for {
+		b := b[size:]
+		n := r.parseAhead(b)
+		k.findSlots(b, r.commands[:n])
+		start := 0
+		for i := range n {
+			c := &r.commands[i]
+			if !k.stageRow(b, c) {
+				r.ahead = 1 // the next commands may be like this one
+				return size + start, commands
 			}
-			if n := r.parseRow(b, at, w); n != 0 {
-				if i > 0 {
-					r.recent[fields][i], r.recent[fields][i-1] = r.recent[fields][i-1], w
-				}
-				if !k.stageFullRow(b, key, w.shape) {
-					return 0
-				}
-				r.staged++
-				return n
-			}
+			start = c.end
+			commands++
+			r.staged++
 		}
+		size += start
+		if n < r.ahead {
+			return size, commands
+		}
+		r.ahead = min(2*n, maxAhead)
 	}
-	if fields > maxDelta {
+}
+
+// parseAhead parses up to r.ahead commands at the start of b into r.commands, and returns how many
+// it has parsed.
+func (r *rowStager) parseAhead(b []byte) (n int) {
+	r.names, r.values = r.names[:0], r.values[:0]
+	r.ahead = max(r.ahead, 1)
+	if len(b) > value.MaxSpan {
 		return 0
 	}
-	n = r.parseDelta(b, at, fields)
-	if n == 0 || !k.stageDelta(b, key) {
-		return 0
+	for pos := 0; n < r.ahead; n++ {
+		c := &r.commands[n]
+		if !r.parse(b, pos, c) {
+			break
+		}
+		pos = c.end
 	}
-	r.staged++
 	return n
 }
 
-// hsetHead parses the start of an HSET up to the name of the command. It returns the number of
-// fields, and where the key starts. fields is 0 if the command is another one.
-func hsetHead(b []byte) (fields, at int) {
+// parse parses the command at b[pos:], and returns false if the general path must stage it.
+func (r *rowStager) parse(b []byte, pos int, c *rowCommand) bool {
+	const del = "*2\r\n$3\r\nDEL\r\n"
+	c.shape, c.from, c.name = nil, len(r.values), len(r.names)
+	if len(b)-pos >= len(del) && string(b[pos:pos+len(del)]) == del {
+		c.key, c.end = bulk(b, pos+len(del))
+		c.to = c.from
+		return c.end != 0
+	}
+	fields, at := hsetHead(b, pos)
+	if fields == 0 {
+		return false
+	}
+	if c.key, at = bulk(b, at); at == 0 {
+		return false
+	}
+	if fields <= maxRowFields {
+		recent := &r.recent[fields]
+		for i, w := range recent {
+			if w == nil {
+				break
+			}
+			if c.end = r.parseRow(b, at, w); c.end != 0 {
+				if i > 0 {
+					recent[i], recent[i-1] = recent[i-1], w
+				}
+				c.shape, c.to = w.shape, len(r.values)
+				return true
+			}
+			r.values = r.values[:c.from]
+		}
+	}
+	if fields > maxDelta {
+		return false
+	}
+	c.end = r.parseDelta(b, at, fields)
+	c.to = len(r.values)
+	return c.end != 0
+}
+
+// findSlots finds the slots of the commands' keys. It reads a few bytes of the records that are
+// there. The reads are in a loop of their own, because the processor looks ahead only so far.
+func (k *Keyspace) findSlots(b []byte, commands []rowCommand) {
+	d := k.table.dir.Load()
+	n := 0
+	for i := range commands {
+		c := &commands[i]
+		c.hash = hashOf(b[c.key.Start:c.key.End])
+		c.shard = d.shard(c.hash)
+		var found bool
+		if c.slot, found = c.shard.seekTag(c.hash); found {
+			k.rows.found[n] = c.shard.slots.at(c.slot).at()
+			n++
+		}
+	}
+	if n > 1 {
+		k.rows.touched ^= k.arena.Touch(k.rows.found[:n])
+	}
+}
+
+// stageRow stages a parsed command. It returns false, and changes nothing, if the general path must
+// stage it.
+func (k *Keyspace) stageRow(b []byte, c *rowCommand) bool {
+	t := k.targetAt(c.shard, c.slot, c.hash, b[c.key.Start:c.key.End])
+	switch values := k.rows.values[c.from:c.to]; {
+	case c.from == c.to: // DEL
+		if t.rec != "" {
+			k.remove(&t)
+		}
+		return true
+	case c.shape != nil:
+		return k.stageFullRow(&t, b, values, c.shape)
+	default:
+		names := k.rows.names[c.name : c.name+len(values)]
+		return k.stageDelta(&t, b, names, values)
+	}
+}
+
+// hsetHead parses the start of an HSET at b[pos:] up to the name of the command. It returns the
+// number of fields, and where the key starts. fields is 0 if the command is another one.
+func hsetHead(b []byte, pos int) (fields, at int) {
 	const name = "\r\n$4\r\nHSET\r\n"
-	if len(b) < 4+len(name) || b[0] != '*' {
+	if len(b)-pos < 4+len(name) || b[pos] != '*' {
 		return 0, 0
 	}
-	args, at := 0, 1
-	for ; at < 4 && b[at]-'0' <= 9; at++ {
+	args, at := 0, pos+1
+	for ; at < pos+4 && b[at]-'0' <= 9; at++ {
 		args = args*10 + int(b[at]-'0')
 	}
 	if string(b[at:at+len(name)]) != name || args < 4 || args%2 != 0 {
@@ -128,45 +236,64 @@ func bulk(b []byte, pos int) (s value.Span, next int) {
 	if pos >= len(b) || b[pos] != '$' {
 		return s, 0
 	}
-	return bulkSize(b, pos+1)
+	n, start := bulkHead(b, pos+1)
+	end := start + n
+	if start == 0 || end+2 > len(b) || b[end] != '\r' || b[end+1] != '\n' {
+		return s, 0
+	}
+	return value.Span{Start: int32(start), End: int32(end)}, end + 2
 }
 
-// bulkSize is bulk for the position after the "$".
-func bulkSize(b []byte, pos int) (s value.Span, next int) {
-	n, i := 0, pos
+// bulkHead parses the length of a bulk string and the CRLF after it. start is the position after
+// both, or 0.
+func bulkHead(b []byte, pos int) (n, start int) {
+	i := pos
 	for ; i < len(b) && i < pos+8 && b[i]-'0' <= 9; i++ {
 		n = n*10 + int(b[i]-'0')
 	}
-	end := i + 2 + n
-	if i == pos || end+2 > len(b) || b[i] != '\r' || b[i+1] != '\n' ||
-		b[end] != '\r' || b[end+1] != '\n' {
-		return s, 0
+	if i == pos || i+2 > len(b) || b[i] != '\r' || b[i+1] != '\n' {
+		return 0, 0
 	}
-	return value.Span{Start: int32(i + 2), End: int32(end)}, end + 2
+	return n, i + 2
 }
 
-// parseRow parses the fields at b[pos:], which must be those of a shape, into r.values. It returns
-// the position after them, or 0.
+// parseRow parses the fields at b[pos:], which must be those of a shape, and appends the values to
+// r.values. It returns the position after them, or 0.
 func (r *rowStager) parseRow(b []byte, pos int, w *wireNames) (next int) {
-	r.values = r.values[:0]
 	for _, name := range w.names {
 		at := pos + len(name)
-		if at > len(b) || string(b[pos:at]) != name {
+		if at+4 > len(b) || string(b[pos:at]) != name {
 			return 0
 		}
-		v, next := bulkSize(b, at)
-		if next == 0 {
+		// Most values have one or two digits of length. This is not a function, because the
+		// compiler would not inline it.
+		n := int(b[at] - '0')
+		switch {
+		case n > 9:
+			return 0
+		case b[at+1] == '\r' && b[at+2] == '\n':
+			at += 3
+		case b[at+1]-'0' <= 9 && b[at+2] == '\r' && b[at+3] == '\n':
+			n, at = 10*n+int(b[at+1]-'0'), at+4
+		default:
+			if n, at = bulkHead(b, at); at == 0 {
+				return 0
+			}
+		}
+		if pos = at + n; pos+2 > len(b) {
 			return 0
 		}
-		r.values, pos = append(r.values, v), next
+		r.values = append(r.values, value.Span{Start: int32(at), End: int32(pos)})
 	}
-	return pos
+	if b[pos] != '\r' || b[pos+1] != '\n' {
+		return 0
+	}
+	return pos + 2
 }
 
-// parseDelta parses the fields at b[pos:] into r.names and r.values. It returns the position after
-// them, or 0.
+// parseDelta parses the fields at b[pos:], and appends them to r.names and r.values. It returns the
+// position after them, or 0.
 func (r *rowStager) parseDelta(b []byte, pos, fields int) (next int) {
-	r.names, r.values = r.names[:0], r.values[:0]
 	for range fields {
 		name, at := bulk(b, pos)
 		if at == 0 {
@@ -181,42 +308,39 @@ func (r *rowStager) parseDelta(b []byte, pos, fields int) (next int) {
 	return pos
 }
 
-// stageFullRow stages r.values as the row of a key that is new or holds a row of the same shape.
-func (k *Keyspace) stageFullRow(b []byte, key value.Span, shape *value.Shape) bool {
-	size, ok := value.RowSize(k.rows.values)
-	if !ok {
+// stageFullRow stages a row whose key is new or holds a row of the same shape.
+func (k *Keyspace) stageFullRow(
+	t *target, b []byte, values []value.Span, shape *value.Shape,
+) bool {
+	size, ok := value.RowSize(values)
+	if !ok || t.rec != "" && t.value().Shape() != shape {
 		return false
 	}
-	t := k.target(b[key.Start:key.End])
-	if t.rec != "" && t.value().Shape() != shape {
-		return false
-	}
-	rec, at := k.allocRow(&t, size)
+	rec, at := k.allocRow(t, size)
 	if rec == nil {
 		return false
 	}
-	shape.PutRow(rec[len(rec)-size:], b, k.rows.values)
-	k.put(&t, record(stringOf(rec)), at, nil)
+	shape.PutRow(rec[len(rec)-size:], b, values)
+	k.put(t, record(stringOf(rec)), at, nil)
 	return true
 }
 
-// stageDelta stages the fields r.names with r.values of a key that holds a row with these fields.
-func (k *Keyspace) stageDelta(b []byte, key value.Span) bool {
-	t := k.target(b[key.Start:key.End])
+// stageDelta stages some fields of a key that holds a row with these fields.
+func (k *Keyspace) stageDelta(t *target, b []byte, names, values []value.Span) bool {
 	if t.rec == "" {
 		return false
 	}
-	r := &k.rows
-	size, ok := r.update.Measure(t.value(), b, r.names, r.values)
+	u := &k.rows.update
+	size, ok := u.Measure(t.value(), b, names, values)
 	if !ok {
 		return false
 	}
-	rec, at := k.allocRow(&t, size)
+	rec, at := k.allocRow(t, size)
 	if rec == nil {
 		return false
 	}
-	r.update.Put(rec[len(rec)-size:], b)
-	k.put(&t, record(stringOf(rec)), at, nil)
+	u.Put(rec[len(rec)-size:], b)
+	k.put(t, record(stringOf(rec)), at, nil)
 	return true
 }
 

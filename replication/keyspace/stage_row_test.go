@@ -13,8 +13,9 @@ import (
 	"rowfall/replication/resp"
 )
 
-// twoPaths applies the same units to two keyspaces. fast stages each HSET that it can by stageRow.
-// general gets the name of the command in lower case, which stageRow leaves to the general path.
+// twoPaths applies the same units to two keyspaces. fast stages each HSET and DEL that it can by
+// stageRows. general gets the names of these commands in lower case, which stageRows leaves to the
+// general path.
 type twoPaths struct {
 	fast, general *Keyspace
 }
@@ -28,7 +29,7 @@ func newTwoPaths(chunks int) twoPaths {
 	return twoPaths{NewWith(Options{}, o), NewWith(Options{}, o)}
 }
 
-// lowered returns a unit with the name of each HSET in lower case, and whether all of the unit is
+// lowered returns a unit with the names of HSET and DEL in lower case, and whether all of the unit is
 // valid RESP. From the first invalid command on, the unit is unchanged.
 func lowered(unit []byte) (_ []byte, valid bool) {
 	unit = bytes.Clone(unit)
@@ -37,8 +38,9 @@ func lowered(unit []byte) (_ []byte, valid bool) {
 		if err != nil {
 			return unit, false
 		}
-		if string(args[0]) == "HSET" {
-			copy(args[0], "hset")
+		switch string(args[0]) {
+		case "HSET", "DEL":
+			copy(args[0], bytes.ToLower(args[0]))
 		}
 		rest = rest[n:]
 	}
@@ -164,6 +166,10 @@ func (c rowTraffic) command() []string {
 	case 10:
 		return append(c.set(key, some), "odd")
 	case 11, 12, 13:
+		if c.r.IntN(4) == 0 {
+			_, other := c.key()
+			return []string{"DEL", key, other}
+		}
 		return []string{"DEL", key}
 	case 14:
 		return []string{"PERSIST", key}

@@ -121,8 +121,13 @@ func (t *table) findIn(s *shard, hash uint64, key []byte) (record, arena.Addr, *
 
 // locate returns the slot of a key and its record, or the slot to insert it at and "".
 func (t *table) locate(s *shard, hash uint64, key []byte) (int, record) {
+	return t.locateFrom(s, s.home(s.tagOf(hash)), hash, key)
+}
+
+// locateFrom is locate from slot i on. That is the slot that the tag maps to, or the result of
+// seekTag.
+func (t *table) locateFrom(s *shard, i int, hash uint64, key []byte) (int, record) {
 	tag := s.tagOf(hash)
-	i := s.home(tag)
 	for ; ; i++ {
 		e := s.slots.at(i)
 		if e == 0 || e.tag() > tag {
@@ -225,6 +230,18 @@ func (s *shard) slotAt(hint int, hash uint64, at arena.Addr) (int, bool) {
 		return hint, true
 	}
 	return s.locateAt(hash, at)
+}
+
+// seekTag returns the first slot that a key with the given hash can be in or be inserted at. found
+// reports whether the slot has the tag of the hash.
+func (s *shard) seekTag(hash uint64) (i int, found bool) {
+	tag := s.tagOf(hash)
+	for i = s.home(tag); s.slots.at(i) != 0; i++ {
+		if at := s.slots.at(i).tag(); at >= tag {
+			return i, at == tag
+		}
+	}
+	return i, false
 }
 
 // unpinned returns the shard of a hash, after copying it if a snapshot holds it. Usually Stage has

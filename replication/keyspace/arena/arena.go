@@ -80,7 +80,7 @@ type Arena struct {
 
 	mu           sync.Mutex
 	holds        []*Hold
-	holdReleased bool // a hold was released since the last Advance
+	holdReleased atomic.Bool // a hold was released since the last Advance that looked at holds
 }
 
 // chunk is the writer's account of one chunk. Invariant: live <= used.
@@ -166,6 +166,22 @@ func (a *Arena) At(at Addr) []byte {
 	}
 	return p[w : w+n : w+n]
 }
+
+// Touch reads some bytes of each of the records, so that the processor loads them from memory at the
+// same time. The result means nothing. The same as for At holds for the records.
+func (a *Arena) Touch(records []Addr) (sum byte) {
+	memory := *a.memory.Load()
+	for _, at := range records {
+		m, i := memory[at>>offsetBits], int(at&(maxChunk-1))
+		if i+3*cacheLine < len(m) {
+			sum ^= m[i] ^ m[i+cacheLine] ^ m[i+2*cacheLine] ^ m[i+3*cacheLine]
+		}
+	}
+	return sum
+}
+
+// cacheLine is the number of bytes that a processor loads from memory at once.
+const cacheLine = 64
 
 // Append stores a copy of b, which must not be empty, and returns its address and the copy. It
 // fails with ErrFull, or if the system has no memory for a chunk.

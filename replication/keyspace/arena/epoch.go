@@ -49,7 +49,7 @@ func (a *Arena) ReleaseHold(h *Hold) {
 	defer a.mu.Unlock()
 	if i := slices.Index(a.holds, h); i >= 0 {
 		a.holds = slices.Delete(a.holds, i, i+1)
-		a.holdReleased = true
+		a.holdReleased.Store(true)
 	}
 }
 
@@ -73,17 +73,17 @@ func (a *Arena) Advance() (more bool) {
 	if len(a.oldEpochs) > 0 {
 		oldest = a.oldEpochs[0].number
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.holdReleased {
+	if a.holdReleased.Load() && a.holdReleased.Swap(false) {
 		// Blocks that were kept for the released hold go back to limbo.
 		a.limbo = append(a.held, a.limbo...)
 		a.held = nil
-		a.moreToReclaim, a.holdReleased = true, false
+		a.moreToReclaim = true
 	}
 	if ends || len(a.oldEpochs) != before || a.moreToReclaim {
+		a.mu.Lock()
 		a.recycleBlocks(oldest)
 		a.reclaimChunks(oldest)
+		a.mu.Unlock()
 	}
 	return a.moreToReclaim
 }

@@ -40,8 +40,9 @@ type Editor struct {
 	// Shapes are the shapes of rows. nil stores every hash with its field names.
 	Shapes *Shapes
 
-	base   int // offset in Buf at which the packed bytes start
-	fields int // number of fields of the packed hash in Buf; -1 if the result is not one
+	base   int  // offset in Buf at which the packed bytes start
+	fields int  // number of fields of the packed hash in Buf; -1 if the result is not one
+	used   bool // there was an edit since the last Reset
 	// Scratch space of single edits.
 	key   []byte
 	pairs [][]byte
@@ -53,27 +54,30 @@ type Editor struct {
 // been committed or rolled back.
 func (e *Editor) Reset() {
 	e.Big, e.BigSource = nil, nil // Discard would free nodes, but the unit has ended
-	e.pairs, e.all = ResetScratch(e.pairs), ResetScratch(e.all)
+	if e.used {
+		e.pairs, e.all = ResetScratch(e.pairs, cap(e.pairs)), ResetScratch(e.all, cap(e.all))
+		e.used = false
+	}
 }
 
 // maxScratch is the greatest capacity of scratch space that is kept between units.
 const maxScratch = 1024
 
 // ResetScratch empties scratch space between two units, so that it refers to no argument of the
-// last one. It clears the whole capacity, so scratch space that one wide command has grown is
-// released: otherwise every later unit would pay for clearing it.
-func ResetScratch(scratch [][]byte) [][]byte {
+// last one. It clears the elements that were used. Scratch space that one wide command has grown is
+// released: otherwise every later unit might pay for clearing it.
+func ResetScratch(scratch [][]byte, used int) [][]byte {
 	if cap(scratch) > maxScratch {
 		return nil
 	}
-	clear(scratch[:cap(scratch)])
+	clear(scratch[:used])
 	return scratch[:0]
 }
 
 // start begins an edit, and discards the result of the last one if that was not taken.
 func (e *Editor) start() {
 	e.Discard()
-	e.base, e.fields, e.Row = len(e.Buf), -1, nil
+	e.base, e.fields, e.Row, e.used = len(e.Buf), -1, nil, true
 }
 
 // Discard forgets the result of an edit and frees its new trees. After TakeBig it has no effect.
