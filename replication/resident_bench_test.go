@@ -151,11 +151,12 @@ func logMemory(b *testing.B, node *replication.Node, rows float64) {
 	for _, field := range []string{"VmRSS", "RssAnon", "RssFile"} {
 		add(field, statusBytes(b, self, field))
 	}
-	m := node.Keyspace().Memory()
+	m := node.Status().Memory
 	add("arenas: live", float64(m.Live))
 	add("arenas: garbage", float64(m.Garbage))
-	add("arenas: retired", float64(m.Retired))
 	add("arenas: mapped", float64(m.Mapped))
+	add("key table", float64(m.Table))
+	add("log window", float64(m.Window))
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"},

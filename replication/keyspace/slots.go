@@ -3,6 +3,7 @@ package keyspace
 import (
 	"encoding/binary"
 	"runtime"
+	"sync/atomic"
 
 	"rowfall/replication/keyspace/arena"
 )
@@ -53,8 +54,8 @@ type shardMemory struct {
 	// uses those, but some may be pinned.
 	replaced []*shard
 	waiting  []*shard
-	spare    []slots // unused arrays
-	bytes    int64   // of all arrays
+	spare    []slots      // unused arrays
+	bytes    atomic.Int64 // of all arrays; any goroutine may read it
 
 	mapPages   func(size int) ([]byte, error)
 	unmapPages func(b []byte) (unmapped bool)
@@ -76,7 +77,7 @@ func (m *shardMemory) allocate(s *shard, n int) {
 			return
 		}
 	}
-	m.bytes += int64(size)
+	m.bytes.Add(int64(size))
 	pages, err := m.mapPages(size)
 	if err != nil {
 		// The process has too many mappings. The heap uses fewer and larger ones.
@@ -99,7 +100,7 @@ func (m *shardMemory) free(s *shard) {
 	s.slots = nil
 	switch {
 	case !s.mapped:
-		m.bytes -= int64(len(b))
+		m.bytes.Add(-int64(len(b)))
 		return
 	case len(m.spare) < maxSpareSlots:
 		s.cleanup.Stop()
@@ -113,7 +114,7 @@ func (m *shardMemory) free(s *shard) {
 // unmap returns slots to the system. If it does not unmap them, they are kept for reuse.
 func (m *shardMemory) unmap(b slots) {
 	if m.unmapPages(b) {
-		m.bytes -= int64(len(b))
+		m.bytes.Add(-int64(len(b)))
 	} else {
 		m.spare = append(m.spare, b)
 	}
