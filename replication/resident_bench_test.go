@@ -100,6 +100,7 @@ func BenchmarkResident(b *testing.B) {
 		b.ReportMetric(statusBytes(b, status, "VmHWM")/n, "peak-B/row")
 	})
 	b.Run("node", func(b *testing.B) {
+		defer debug.SetGCPercent(debug.SetGCPercent(200)) // as the command rowfall does
 		node := benchNode(b, replication.Config{Log: replog.Config{Keep: 256 << 20}})
 		ctx := context.Background()
 		feedPeople(rows, 5*rows, func(u []byte) {
