@@ -100,6 +100,7 @@ func BenchmarkResident(b *testing.B) {
 		b.ReportMetric(statusBytes(b, status, "VmHWM")/n, "peak-B/row")
 	})
 	b.Run("node", func(b *testing.B) {
+		defer debug.SetGCPercent(debug.SetGCPercent(200)) // as the command rowfall does
 		node := benchNode(b, replication.Config{Log: replog.Config{Keep: 256 << 20}})
 		ctx := context.Background()
 		feedPeople(rows, 5*rows, func(u []byte) {
@@ -151,11 +152,12 @@ func logMemory(b *testing.B, node *replication.Node, rows float64) {
 	for _, field := range []string{"VmRSS", "RssAnon", "RssFile"} {
 		add(field, statusBytes(b, self, field))
 	}
-	m := node.Keyspace().Memory()
+	m := node.Status().Memory
 	add("arenas: live", float64(m.Live))
 	add("arenas: garbage", float64(m.Garbage))
-	add("arenas: retired", float64(m.Retired))
 	add("arenas: mapped", float64(m.Mapped))
+	add("key table", float64(m.Table))
+	add("log window", float64(m.Window))
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"},

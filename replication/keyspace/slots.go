@@ -3,6 +3,7 @@ package keyspace
 import (
 	"encoding/binary"
 	"runtime"
+	"sync/atomic"
 
 	"rowfall/replication/keyspace/arena"
 )
@@ -40,6 +41,10 @@ const (
 	minShardSize = (pageSlots - 32) * 32 / 33
 	// maxSpareSlots is the number of unused arrays that are kept for new shards.
 	maxSpareSlots = 16
+	// maxMappedSlots is the greatest number of arrays that are mapped: those of 60 to 110 million
+	// keys. Further arrays are on the heap, because Linux limits the mappings of a process to about
+	// 65,000, and the arenas need some of them.
+	maxMappedSlots = 32 << 10
 	// maxReleased is the number of replaced shards that one Publish frees at most.
 	maxReleased = 16
 )
@@ -53,8 +58,9 @@ type shardMemory struct {
 	// uses those, but some may be pinned.
 	replaced []*shard
 	waiting  []*shard
-	spare    []slots // unused arrays
-	bytes    int64   // of all arrays
+	spare    []slots      // unused arrays
+	mapped   int          // number of mapped arrays
+	bytes    atomic.Int64 // of all arrays; any goroutine may read it
 
 	mapPages   func(size int) ([]byte, error)
 	unmapPages func(b []byte) (unmapped bool)
@@ -64,7 +70,8 @@ func newShardMemory() *shardMemory {
 	return &shardMemory{mapPages: arena.MapPages, unmapPages: arena.UnmapPages}
 }
 
-// allocate gives a shard at least n slots. They are all empty.
+// allocate gives a shard at least n slots, all empty. If the system maps no pages, they are on the
+// heap.
 func (m *shardMemory) allocate(s *shard, n int) {
 	size := (n + pageSlots - 1) / pageSlots * pageSlots * slotSize
 	for i, b := range m.spare {
@@ -76,14 +83,15 @@ func (m *shardMemory) allocate(s *shard, n int) {
 			return
 		}
 	}
-	m.bytes += int64(size)
-	pages, err := m.mapPages(size)
-	if err != nil {
-		// The process has too many mappings. The heap uses fewer and larger ones.
-		s.slots = make(slots, size)
-		return
+	m.bytes.Add(int64(size))
+	if m.mapped < maxMappedSlots {
+		if pages, err := m.mapPages(size); err == nil {
+			m.mapped++
+			m.give(s, pages)
+			return
+		}
 	}
-	m.give(s, pages)
+	s.slots = make(slots, size)
 }
 
 // give makes a shard the owner of mapped slots. If the keyspace becomes unreachable, they are
@@ -99,7 +107,7 @@ func (m *shardMemory) free(s *shard) {
 	s.slots = nil
 	switch {
 	case !s.mapped:
-		m.bytes -= int64(len(b))
+		m.bytes.Add(-int64(len(b)))
 		return
 	case len(m.spare) < maxSpareSlots:
 		s.cleanup.Stop()
@@ -113,7 +121,8 @@ func (m *shardMemory) free(s *shard) {
 // unmap returns slots to the system. If it does not unmap them, they are kept for reuse.
 func (m *shardMemory) unmap(b slots) {
 	if m.unmapPages(b) {
-		m.bytes -= int64(len(b))
+		m.mapped--
+		m.bytes.Add(-int64(len(b)))
 	} else {
 		m.spare = append(m.spare, b)
 	}

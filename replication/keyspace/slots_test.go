@@ -14,15 +14,15 @@ import (
 func (k *Keyspace) checkSlots(t *testing.T) (current int64) {
 	t.Helper()
 	k.table.dir.Load().each(func(s *shard) bool { current += int64(len(s.slots)); return true })
-	m, all := k.table.memory, current
+	m, all := k.shards, current
 	for _, s := range append(m.waiting[:len(m.waiting):len(m.waiting)], m.replaced...) {
 		all += int64(len(s.slots))
 	}
 	for _, b := range m.spare {
 		all += int64(len(b))
 	}
-	if all != m.bytes {
-		t.Errorf("%d bytes of slots are accounted for, want %d", m.bytes, all)
+	if all != k.TableSize() {
+		t.Errorf("%d bytes of slots are accounted for, want %d", k.TableSize(), all)
 	}
 	return current
 }
@@ -36,14 +36,14 @@ func TestReplacedShards(t *testing.T) {
 		k.mustStage(t, sets(i, i+100))
 		k.Publish()
 	}
-	m := k.table.memory
+	m := k.shards
 	if len(m.waiting) > 0 {
 		t.Errorf("%d replaced shards are not freed", len(m.waiting))
 	}
 	k.Tidy()
 	before := k.checkSlots(t)
-	if m.bytes != before {
-		t.Errorf("%d bytes of slots, %d of them in use", m.bytes, before)
+	if k.TableSize() != before {
+		t.Errorf("%d bytes of slots, %d of them in use", k.TableSize(), before)
 	}
 	s := k.Snapshot()
 	for i := range n {
@@ -52,16 +52,16 @@ func TestReplacedShards(t *testing.T) {
 	}
 	k.Tidy()
 	k.checkSlots(t)
-	if m.bytes < before {
-		t.Errorf("%d bytes of slots, but a snapshot holds %d", m.bytes, before)
+	if k.TableSize() < before {
+		t.Errorf("%d bytes of slots, but a snapshot holds %d", k.TableSize(), before)
 	}
 	keys := 0
 	if err := s.Each(func(Entry) error { keys++; return nil }); err != nil || keys != n {
 		t.Errorf("the snapshot has %d keys, %v", keys, err)
 	}
 	k.Tidy()
-	if current := k.checkSlots(t); m.bytes != current || len(m.waiting) > 0 || current > before/2 {
-		t.Errorf("%d bytes of slots, %d of them in use, and %d replaced shards", m.bytes, current,
+	if current := k.checkSlots(t); k.TableSize() != current || len(m.waiting) > 0 || current > before/2 {
+		t.Errorf("%d bytes of slots, %d of them in use, and %d replaced shards", k.TableSize(), current,
 			len(m.waiting))
 	}
 }
@@ -76,8 +76,8 @@ func TestFlushFreesShards(t *testing.T) {
 	k.mustStage(t, resp.AppendCommand(nil, "FLUSHALL"))
 	k.Publish()
 	k.Tidy()
-	if k.checkSlots(t); k.table.memory.bytes != pageSlots*slotSize {
-		t.Errorf("%d bytes of slots", k.table.memory.bytes)
+	if k.checkSlots(t); k.TableSize() != pageSlots*slotSize {
+		t.Errorf("%d bytes of slots", k.TableSize())
 	}
 }
 
@@ -105,7 +105,7 @@ func TestSlotsWithoutPages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := New(Options{})
-			set(k.table.memory)
+			set(k.shards)
 			var first int64
 			for round := range 4 {
 				for i := 0; i < 20_000; i += 1_000 {
@@ -115,14 +115,14 @@ func TestSlotsWithoutPages(t *testing.T) {
 				k.checkTable(t, 20_000)
 				k.checkSlots(t)
 				if round == 0 {
-					first = k.table.memory.bytes
+					first = k.TableSize()
 				}
 				k.mustStage(t, resp.AppendCommand(nil, "FLUSHALL"))
 				k.Publish()
 				k.Tidy()
 			}
-			if k.checkSlots(t); k.table.memory.bytes > 2*first {
-				t.Errorf("%d bytes of slots, after the first round %d", k.table.memory.bytes, first)
+			if k.checkSlots(t); k.TableSize() > 2*first {
+				t.Errorf("%d bytes of slots, after the first round %d", k.TableSize(), first)
 			}
 		})
 	}
