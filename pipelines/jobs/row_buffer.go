@@ -25,6 +25,8 @@ type rowBuffer struct {
 	// of each row.
 	hasLetters bool
 	rowKeys    []Key
+
+	change binlog.Change // of add; a variable would be allocated for each row
 }
 
 // readRow is a row of a buffer: the ends of its key in keys, and of its commands or expectations in
@@ -79,12 +81,13 @@ func (b *rowBuffer) add(row *binlog.Row) error {
 			return nil
 		})
 	} else {
-		change := binlog.Change{Table: b.plan.Table(), Op: binlog.Insert, After: row}
+		b.change = binlog.Change{Table: b.plan.Table(), Op: binlog.Insert, After: row}
 		origin := transform.Origin{Load: true}
 		if b.plan.Expires() {
 			origin.Now = b.now() * 1000
 		}
-		err = b.plan.Append(&b.unit, &change, transform.FullRow, origin)
+		err = b.plan.Append(&b.unit, &b.change, transform.FullRow, origin)
+		b.change.After = nil
 	}
 	if err != nil {
 		fault, err := rowFaultOf(err, row, Order(b.plan.Table(), b.plan))

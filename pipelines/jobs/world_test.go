@@ -57,7 +57,7 @@ var (
 )
 
 // compile returns the plan of a table under the tables section of a pipeline file.
-func compile(t *testing.T, tables string, table *binlog.Table) *transform.Plan {
+func compile(t testing.TB, tables string, table *binlog.Table) *transform.Plan {
 	t.Helper()
 	config := filetest.Parse(t, "x.yaml", `pipeline: shop
 source:
