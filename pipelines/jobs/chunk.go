@@ -148,14 +148,17 @@ func (c *chunk) retry(e *Engine) bool {
 	return true
 }
 
-// nextLimit returns the limit of the chunk after this one: at most twice this chunk's limit, since
-// larger rows may follow.
+// growth limits how much a chunk may be larger than the one before, since larger rows may follow. A
+// chunk that does not fit is cut short, which costs a connection.
+const growth = 8
+
+// nextLimit returns the limit of the chunk after this one.
 func (c *chunk) nextLimit(most int) int {
 	if len(c.read) == 0 {
 		return min(firstChunkRows, most)
 	}
 	size := c.size()/len(c.read) + 1
-	return max(1, min(most, c.bytes/size, 2*c.limit))
+	return max(1, min(most, c.bytes/size, growth*c.limit))
 }
 
 // apply writes the clean rows of a chunk in units. The last unit carries how far the range was
