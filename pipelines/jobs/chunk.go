@@ -33,12 +33,16 @@ type chunk struct {
 	extension
 }
 
-// nextChunk returns the chunk that continues a range of a table.
+// nextChunk returns the chunk that continues a range of a table. If the range has a chunk that was
+// read and is not applied yet, the new one continues after that.
 func (e *Engine) nextChunk(t *Table, r *keyRange) *chunk {
 	c := r.repeat
 	if c == nil {
 		c = &chunk{
 			after: r.After, until: r.Until, limit: min(firstChunkRows, e.config.ChunkRows),
+		}
+		if before, _ := t.chunksOf(r); before != nil {
+			c.after = before.result.Last
 		}
 		if r.nextRows > 0 {
 			c.limit = r.nextRows

@@ -32,11 +32,12 @@ type extension struct {
 // isExtended reports whether the current SELECT is not the first one of the chunk.
 func (x *extension) isExtended() bool { return x.kept > 0 }
 
-// received records what a SELECT has read. The loop calls it.
-func (c *chunk) received() {
+// received records what a SELECT has read. most is Config.ChunkRows. The loop calls it.
+func (c *chunk) received(most int) {
 	if !c.isExtended() {
 		c.firstFence = c.fence
 	}
+	c.of.nextRows = c.nextLimit(most)
 	if c.findMaximum {
 		c.of.maximum = c.result.Maximum
 	}
@@ -101,6 +102,9 @@ func (e *Engine) canExtend(c *chunk) bool {
 		return false
 	case len(c.read) == 0 || e.hasPassed(&c.firstFence):
 		return false
+	}
+	if _, second := c.table.chunksOf(c.of); second != nil && second != c {
+		return false // the second chunk has the rows that follow
 	}
 	return !c.isAtEnd() && !c.of.endsAt(c.table.Schema, c.result.Last) && c.hasRoom()
 }

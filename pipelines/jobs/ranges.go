@@ -16,7 +16,8 @@ import (
 // range. While a worker is idle, the widest range is divided in the middle of the values that the
 // first key column has left. The middle is computed, so that column must be an integer. The rows
 // may lie anywhere between the values: if a half turns out to be empty, the other one is divided
-// again.
+// again. If no range can be divided, an idle worker reads ahead: the next chunk of a range, while
+// the range's chunk before waits for its fence or is applied. Both are applied in their order.
 
 // splitChunks is the number of chunks that a table must have left, by the estimate of its rows, so
 // that one of its ranges is divided.
@@ -133,7 +134,7 @@ func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
 			continue
 		}
 		for _, r := range t.ranges {
-			if !t.isReading(r) {
+			if first, _ := t.chunksOf(r); first == nil {
 				return t, r
 			}
 		}
@@ -146,15 +147,48 @@ func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
 			return t, r
 		}
 	}
+	for _, t := range e.pending {
+		c, ok := t.(*chunk)
+		if ok && e.canReadAhead(c) && !c.table.pausedUntil.After(now) {
+			return c.table, c.of
+		}
+	}
 	return nil, nil
 }
 
-// isReading reports whether a range has a task.
-func (t *Table) isReading(r *keyRange) bool {
-	return slices.ContainsFunc(t.tasks, func(other task) bool {
+// chunksOf returns the chunks of a range that are in flight or wait to be applied, in the order of
+// their rows. There are two at most.
+func (t *Table) chunksOf(r *keyRange) (first, second *chunk) {
+	for _, other := range t.tasks {
 		c, ok := other.(*chunk)
-		return ok && c.of == r
-	})
+		switch {
+		case !ok || c.of != r:
+		case first == nil:
+			first = c
+		default:
+			second = c
+		}
+	}
+	return first, second
+}
+
+// canReadAhead reports whether the next chunk of a range may be read although c, which waits for
+// its fence, is not applied yet. c itself is not read again then: the dirty keys of a chunk that was
+// read cannot overflow.
+func (e *Engine) canReadAhead(c *chunk) bool {
+	if c.discarded || !c.table.hasJob() || c.dirty.overflowed {
+		return false
+	}
+	if _, second := c.table.chunksOf(c.of); second != nil {
+		return false
+	}
+	return !c.isAtEnd() && !c.of.endsAt(c.table.Schema, c.result.Last)
+}
+
+// isFirst reports whether the chunks of the range before c are applied.
+func (c *chunk) isFirst() bool {
+	first, _ := c.table.chunksOf(c.of)
+	return first == c
 }
 
 // split divides the widest range of a table in two, and returns the second one; nil if no range can
