@@ -16,8 +16,10 @@ var tablePeople = &binlog.Table{
 		{Name: "email", SQLType: "varchar(80)", Type: binlog.TypeVarchar, Length: 80},
 		{Name: "city", SQLType: "varchar(40)", Type: binlog.TypeVarchar, Length: 40},
 		{Name: "country", SQLType: "char(2)", Type: binlog.TypeChar, Length: 2},
-		{Name: "balance", SQLType: "decimal(12,2)", Type: binlog.TypeDecimal, Length: 12,
-			Decimals: 2},
+		{
+			Name: "balance", SQLType: "decimal(12,2)", Type: binlog.TypeDecimal, Length: 12,
+			Decimals: 2,
+		},
 		{Name: "visits", SQLType: "int", Type: binlog.TypeInt},
 		{Name: "joined", SQLType: "datetime", Type: binlog.TypeDatetime},
 	},
@@ -35,6 +37,23 @@ func peopleChunk(tb testing.TB) (*chunk, *binlog.Row) {
 	plan := compile(tb, `"census.*": {}`, tablePeople)
 	c := &chunk{rowBuffer: rowBuffer{plan: plan}, limit: 10_000, bytes: 16 << 20}
 	return c, row(tablePeople, person(123_456))
+}
+
+// Adding a row to a chunk whose buffers an earlier chunk has filled does not allocate.
+func TestAddRowDoesNotAllocate(t *testing.T) {
+	c, r := peopleChunk(t)
+	add := func() {
+		if err := c.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 200 {
+		add()
+	}
+	c.reset()
+	if n := testing.AllocsPerRun(100, add); n > 0 {
+		t.Errorf("%v allocations for each row", n)
+	}
 }
 
 // A row of a SELECT becomes commands in a chunk whose buffers an earlier chunk has filled.
