@@ -2,9 +2,11 @@ package jobs
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/sink/sinktest"
 )
 
 // tablePeople is a table of eight columns, like that of the benchmark of initial loads.
@@ -53,6 +55,62 @@ func TestAddRowDoesNotAllocate(t *testing.T) {
 	c.reset()
 	if n := testing.AllocsPerRun(100, add); n > 0 {
 		t.Errorf("%v allocations for each row", n)
+	}
+}
+
+// The next chunk fills the buffers of an applied one. It does not change the rows that the applied
+// chunk has put into the unit. The engine keeps few buffers, and none that is larger than a chunk.
+func TestBuffersAreReused(t *testing.T) {
+	w := newWorld(t, 1, Config{Parallel: 2, ChunkRows: 100, ChunkBytes: 100_000})
+	w.plans[tablePeople] = compile(t, `"census.*": {}`, tablePeople)
+	w.start()
+	table, e := w.tables["people"], w.engine
+	read := func(name string) *chunk {
+		c := e.nextChunk(table, table.openRanges()[0])
+		c.table = table
+		for id := range 10 {
+			cells := person(id)
+			cells[1] = []byte(name)
+			if err := c.Add(row(tablePeople, cells)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c
+	}
+	first := read("first")
+	if err := first.write(t.Context(), e, table, &first.dirty); err != nil {
+		t.Fatal(err)
+	}
+	buffer := &first.unit.Bytes[0]
+	e.keepBuffers(first)
+	second := read("other")
+	if &second.unit.Bytes[0] != buffer || len(e.buffers) != 0 {
+		t.Error("the second chunk does not have the buffers of the first")
+	}
+	if err := w.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := sinktest.NewMemory("shop")
+	for id := range 10 {
+		cells := person(id)
+		cells[1] = []byte("first")
+		insert(t, want, w.plans[tablePeople], cells)
+	}
+	w.mustHold(want)
+
+	third, fourth, huge := read("a"), read("b"), read("c")
+	huge.reset()
+	cells := person(1)
+	cells[1] = []byte(strings.Repeat("x", 400_000))
+	if err := huge.Add(row(tablePeople, cells)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*chunk{huge, second, third, fourth} {
+		e.keepBuffers(c)
+	}
+	if len(e.buffers) != 2 || cap(e.buffers[0].unit) > 200_000 {
+		t.Errorf("the engine keeps %d buffers, the first of %d bytes", len(e.buffers),
+			cap(e.buffers[0].unit))
 	}
 }
 
