@@ -18,6 +18,8 @@ import (
 // the chunk: they have the same F and the same dirty keys, and H of the last SELECT is after H of
 // the SELECTs before. That ends when the stream has passed H of the first SELECT, so a chunk waits
 // for twice the lag at most. It also ends when the chunk has its share of Config.ChunkBytes.
+//
+// If another worker has read the next chunk of the range ahead, only that chunk is extended.
 
 // extension is the state of the SELECTs that extend a chunk.
 type extension struct {

@@ -30,7 +30,7 @@ type keyRange struct {
 	// the chunk's limit unless that is 0.
 	repeat   *chunk
 	nextRows int
-	// readTo is the last row of the chunk in flight, as far as it was read; nil if unknown.
+	// readTo is the last row of the last chunk that was read; nil if unknown.
 	readTo [][]byte
 	// maximum is the largest value of the first key column at the time of a SELECT; nil if it was
 	// not read, or if Until is set. Rows with larger values that were added later belong to the
@@ -149,7 +149,7 @@ func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
 	}
 	for _, t := range e.pending {
 		c, ok := t.(*chunk)
-		if ok && e.canReadAhead(c) && !c.table.pausedUntil.After(now) {
+		if ok && c.canReadAhead() && !c.table.pausedUntil.After(now) {
 			return c.table, c.of
 		}
 	}
@@ -172,10 +172,10 @@ func (t *Table) chunksOf(r *keyRange) (first, second *chunk) {
 	return first, second
 }
 
-// canReadAhead reports whether the next chunk of a range may be read although c, which waits for
-// its fence, is not applied yet. c itself is not read again then: the dirty keys of a chunk that was
-// read cannot overflow.
-func (e *Engine) canReadAhead(c *chunk) bool {
+// canReadAhead reports whether the next chunk of c's range may be read although c, which was read,
+// is not applied yet. The next chunk stays valid, because c will not be read again: the dirty keys
+// of a chunk that was read cannot overflow.
+func (c *chunk) canReadAhead() bool {
 	if c.discarded || !c.table.hasJob() || c.dirty.overflowed {
 		return false
 	}

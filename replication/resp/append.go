@@ -42,8 +42,8 @@ func AppendPush(dst []byte, proto, n int) []byte {
 	return appendHeader(dst, '*', int64(n))
 }
 
-// AppendBulk appends b as a bulk string. The headers of short strings are written here, because
-// they are most of the cost of a row with many fields.
+// AppendBulk appends b as a bulk string. Most values of a row are short, so their headers are
+// written without a call.
 func AppendBulk(dst, b []byte) []byte {
 	switch n := len(b); {
 	case n < 10:
