@@ -38,7 +38,6 @@ type Conn struct {
 	packets *packetConn
 	closed  atomic.Bool
 	broken  bool
-	buf     []byte
 	// warnings is the number of warnings of the last statement's result.
 	warnings uint16
 }
@@ -186,10 +185,7 @@ func (c *Conn) roundTrip(
 	}
 	cells := make([][]byte, n)
 	for {
-		b, err := p.read(c.buf[:0])
-		if cap(b) <= 1<<20 {
-			c.buf = b
-		}
+		b, err := p.next()
 		if err != nil {
 			return false, err
 		}
