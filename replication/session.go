@@ -32,9 +32,9 @@ const (
 )
 
 // session is one client connection. Its goroutine reads commands, executes them in order, and sends
-// the replies when no further command is buffered. It does so within conn.Serve, except for commands
-// that may block, and for the connection of a replica. It has more than 15 fields, because a
-// command may read or change any state of its connection.
+// the replies when no further command is buffered. It does so within conn.Serve, except for
+// commands that may block, and for the connection of a replica. It has more than 15 fields, because
+// a command may read or change any state of its connection.
 type session struct {
 	n      *Node
 	id     int64
@@ -224,7 +224,7 @@ func (s *session) accountReply() error {
 }
 
 // send writes replies to the socket. The time-out applies to each chunk, so that it ends clients
-// that take nothing, and no client that takes a large reply slowly.
+// that take nothing, and does not end a client that takes a large reply slowly.
 func (s *session) send(b []byte) error {
 	var err error
 	for len(b) > 0 && err == nil {

@@ -103,7 +103,7 @@ func (c *Conn) WriteWithin(p []byte, timeout time.Duration) error {
 			return err
 		}
 	}
-	_, err := c.Conn.Write(p)
+	_, err := c.Write(p)
 	return err
 }
 
