@@ -13,7 +13,7 @@ const isEdgeTriggered = true
 // read reads from a socket without waiting.
 func read(fd int, p []byte) (int, error) {
 	for {
-		n, err := syscall.Read(fd, p)
+		n, err := rawRead(fd, p)
 		switch {
 		case err == nil && n == 0 && len(p) > 0:
 			return 0, io.EOF
@@ -31,7 +31,7 @@ func read(fd int, p []byte) (int, error) {
 // write writes to a socket without waiting. n is less than len(p) if the socket's buffer is full.
 func write(fd int, p []byte) (n int, err error) {
 	for {
-		n, err := syscall.Write(fd, p)
+		n, err := rawWrite(fd, p)
 		switch {
 		case err == nil:
 			return n, nil
