@@ -22,18 +22,21 @@ type tableLoad struct {
 // afterwards, and the memory of both after updates of the rows.
 func (b *bench) measureTable() {
 	b.source.exec(b.source.conn, fmt.Sprintf(insertPeople, b.tableRows))
-	var selected, rates, costs, before []float64
+	var selected, rates, costs, before, joined []float64
 	var c *child
 	var addr string
 	for n := range b.rounds {
-		selected = append(selected, b.selectAll())
-		if b.before {
-			old, _, l := b.loadTable("rowfall-before", 0, "")
-			old.stop()
-			before = append(before, l.rate)
-		}
 		if c != nil {
 			c.stop()
+		}
+		selected = append(selected, b.selectAll())
+		if b.before {
+			old, addr, l := b.loadTable("rowfall-before", 0, "")
+			before = append(before, l.rate)
+			_, rate, stop := b.joinReplica(addr)
+			joined = append(joined, rate)
+			stop()
+			old.stop()
 		}
 		var l tableLoad
 		c, addr, l = b.loadTable("rowfall", 2, fmt.Sprintf("snapshot-%d", n+1))
@@ -47,7 +50,16 @@ func (b *bench) measureTable() {
 	}
 	b.report.addRow("CPU per row of the initial load", micros(median(costs)), "", "",
 		goalText("at most 1.3 µs", median(costs) <= 1.3e-6))
-	b.measureUpdated(c, addr)
+	replica, rate, stop := b.joinReplica(addr)
+	if b.before {
+		b.report.compare("full resync of an idle replica, compared to before",
+			[]float64{rate}, []float64{median(joined)}, rows, none)
+	} else {
+		b.report.addRow("full resync of an idle replica", rows(rate), "", "", "")
+	}
+	b.measureUpdated(c, replica)
+	c.stop()
+	stop()
 	for _, parallel := range []int{1, 4} {
 		c, _, l := b.loadTable("rowfall", parallel, "")
 		c.stop()
@@ -96,28 +108,39 @@ func (b *bench) selectAll() float64 {
 	return float64(n) / time.Since(began).Seconds()
 }
 
-// measureUpdated attaches a replica to a node that has loaded the table, updates the rows, and
-// measures the memory of both processes. It stops the node.
-func (b *bench) measureUpdated(c *child, addr string) {
+// replica is a redis-server that has all rows of a node.
+type replica struct {
+	server
+	process process
+}
+
+// joinReplica attaches an idle Redis to a node that has loaded the table. It returns the rate of
+// the full resync in rows/s.
+func (b *bench) joinReplica(addr string) (r replica, rate float64, stop func()) {
 	cache := servertest.Cache(b, servers.Redis, servers.CacheOptions{})
-	replica := dialServer(b, cache.Addr())
-	began := time.Now()
+	r = replica{dialServer(b, cache.Addr()), process{b, cache.Pid()}}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := replica.ReplicaOf(b.Context(), host, port).Err(); err != nil {
+	began := time.Now()
+	if err := r.ReplicaOf(b.Context(), host, port).Err(); err != nil {
 		b.Fatal(err)
 	}
-	synced := replica.waitForLink().Sub(began)
-	if keys := replica.DBSize(b.Context()).Val(); keys < int64(b.tableRows) {
+	synced := r.waitForLink().Sub(began)
+	if keys := r.DBSize(b.Context()).Val(); keys < int64(b.tableRows) {
 		b.Fatalf("the replica has %d keys of %d", keys, b.tableRows)
 	}
-	b.report.addRow("full resync of an idle replica", rows(float64(b.tableRows)/synced.Seconds()),
-		"", "", "")
-	node, redis := process{b, c.cmd.Process.Pid}, process{b, cache.Pid()}
+	return r, float64(b.tableRows) / synced.Seconds(), func() {
+		_ = cache.Stop() // the cleanup of the test reports an error
+	}
+}
+
+// measureUpdated updates the rows, and compares the memory of a node and its replica.
+func (b *bench) measureUpdated(c *child, r replica) {
+	node, redis := process{b, c.cmd.Process.Pid}, r.process
 	loaded := [2]float64{node.resident(), redis.resident()}
-	took := b.updatePeople(replica)
+	took := b.updatePeople(r.server)
 	updated := [2]float64{node.resident(), redis.resident()}
 	b.report.addSection("Resident memory of the whole process, compared to a redis replica")
 	b.reportMemory("after the initial load", b.tableRows, loaded, none)
@@ -130,8 +153,6 @@ func (b *bench) measureUpdated(c *child, addr string) {
 	b.report.addNote("The largest resident memory of the node: %s, of redis: %s. "+
 		"The rows were updated in %s.",
 		mib(node.largest()), mib(redis.largest()), took.Round(time.Second))
-	c.stop()
-	_ = cache.Stop() // the cleanup of the test reports an error
 }
 
 // reportMemory reports the bytes of a node and of another server that hold the same rows.
