@@ -60,9 +60,10 @@ func TestReplacedShards(t *testing.T) {
 		t.Errorf("the snapshot has %d keys, %v", keys, err)
 	}
 	k.Tidy()
-	if current := k.checkSlots(t); k.TableSize() != current || len(m.waiting) > 0 || current > before/2 {
-		t.Errorf("%d bytes of slots, %d of them in use, and %d replaced shards", k.TableSize(), current,
-			len(m.waiting))
+	after := k.checkSlots(t)
+	if k.TableSize() != after || len(m.waiting) > 0 || after > before/2 {
+		t.Errorf("%d bytes of slots, %d of them in use, and %d replaced shards", k.TableSize(),
+			after, len(m.waiting))
 	}
 }
 

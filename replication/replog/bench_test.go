@@ -45,7 +45,7 @@ func BenchmarkNext(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer first.Close() //nolint:errcheck // only read from
+			defer first.Close()
 			payload := make([]byte, 256)
 			for l.End() < total {
 				if _, err := l.Append(replog.Unit, payload); err != nil {
