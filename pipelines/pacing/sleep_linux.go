@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"errors"
 	"runtime"
 	"syscall"
 	"time"
@@ -14,7 +15,7 @@ func sleep(d time.Duration) {
 		time.Sleep(d)
 		return
 	}
-	runtime.Gosched() // goroutines that the last unit woke run first
 	t := syscall.NsecToTimespec(int64(d))
-	_ = syscall.Nanosleep(&t, nil) // a shorter sleep after a signal does no harm
+	for errors.Is(syscall.Nanosleep(&t, &t), syscall.EINTR) { // t is what is left
+	}
 }
