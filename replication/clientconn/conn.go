@@ -13,8 +13,8 @@ import (
 // returns true.
 var ErrWait = errors.New("no bytes have arrived")
 
-// Conn is a client's connection. Its session's goroutine reads and writes. Only Sever and
-// CheckHalfClosed may be called from other goroutines.
+// Conn is a client's connection. Its session's goroutine reads, writes and closes it. Other
+// goroutines may only read its addresses, and call Sever and CheckHalfClosed.
 type Conn struct {
 	net.Conn
 	raw syscall.RawConn // nil: every call goes to Conn

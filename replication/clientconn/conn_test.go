@@ -14,8 +14,8 @@ import (
 // waitTime ends a test that hangs.
 const waitTime = 60 * time.Second
 
-// pair returns the two ends of a TCP connection.
-func pair(t *testing.T) (c *Conn, peer *net.TCPConn) {
+// pair returns the two ends of a TCP connection. wrap changes the one in the Conn.
+func pair(t testing.TB, wrap func(net.Conn) net.Conn) (c *Conn, peer *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,8 +34,11 @@ func pair(t *testing.T) (c *Conn, peer *net.TCPConn) {
 	if err := dialed.SetDeadline(time.Now().Add(waitTime)); err != nil {
 		t.Fatal(err)
 	}
-	return New(accepted), dialed.(*net.TCPConn)
+	return New(wrap(accepted)), dialed.(*net.TCPConn)
 }
+
+// plain changes nothing.
+func plain(conn net.Conn) net.Conn { return conn }
 
 // echo serves c until the connection ends: it writes back what it reads. It returns why it ended.
 func echo(c *Conn) error {
@@ -61,7 +64,7 @@ func echo(c *Conn) error {
 }
 
 // serve runs echo and returns its result by a channel.
-func serve(t *testing.T, c *Conn) <-chan error {
+func serve(t testing.TB, c *Conn) <-chan error {
 	t.Helper()
 	ended := make(chan error, 1)
 	done := make(chan struct{})
@@ -101,7 +104,15 @@ func wait(t *testing.T, ended <-chan error) error {
 
 // Requests of all lengths, one at a time and many at once, are answered, however they arrive.
 func TestServe(t *testing.T) {
-	c, peer := pair(t)
+	t.Run("plain TCP", func(t *testing.T) { testServe(t, plain) })
+	t.Run("any other connection", func(t *testing.T) { testServe(t, hidden) })
+}
+
+// hidden hides that a connection is plain TCP.
+func hidden(conn net.Conn) net.Conn { return struct{ net.Conn }{conn} }
+
+func testServe(t *testing.T, wrap func(net.Conn) net.Conn) {
+	c, peer := pair(t, wrap)
 	ended := serve(t, c)
 	for n := range 3 * 512 {
 		exchange(t, peer, bytes.Repeat([]byte{byte(n)}, n+1))
@@ -120,7 +131,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	writer.Wait()
-	if isEdgeTriggered && !c.unconfirmed.Load() {
+	if c.raw != nil && !c.unconfirmed.Load() {
 		t.Error("every read is confirmed by a read that finds nothing")
 	}
 	peer.Close()
@@ -132,7 +143,7 @@ func TestServe(t *testing.T) {
 // A client that closes its side together with its first requests gets all replies and the end.
 func TestHalfClosedAtOnce(t *testing.T) {
 	for range 100 {
-		c, peer := pair(t)
+		c, peer := pair(t, plain)
 		ended := serve(t, c)
 		if _, err := peer.Write([]byte("request")); err != nil {
 			t.Fatal(err)
@@ -152,7 +163,7 @@ func TestHalfClosedAtOnce(t *testing.T) {
 // After many requests CheckHalfClosed notices that the client has closed its side.
 func TestHalfClosedLater(t *testing.T) {
 	for range 100 {
-		c, peer := pair(t)
+		c, peer := pair(t, plain)
 		ended := serve(t, c)
 		for range 2 * confirmedReads {
 			exchange(t, peer, []byte("request"))
@@ -187,7 +198,7 @@ func TestHalfClosedLater(t *testing.T) {
 
 // CheckHalfClosed changes nothing for a client that has not closed its side.
 func TestCheckHalfClosedOfOpenClient(t *testing.T) {
-	c, peer := pair(t)
+	c, peer := pair(t, plain)
 	serve(t, c)
 	for range 10 * confirmedReads {
 		exchange(t, peer, []byte("request"))
@@ -197,7 +208,7 @@ func TestCheckHalfClosedOfOpenClient(t *testing.T) {
 
 // Sever ends a Serve that waits, without waiting itself.
 func TestSeverIdle(t *testing.T) {
-	c, peer := pair(t)
+	c, peer := pair(t, plain)
 	ended := serve(t, c)
 	exchange(t, peer, []byte("request"))
 	c.Sever()
@@ -211,7 +222,7 @@ func TestSeverIdle(t *testing.T) {
 
 // Sever ends a step that waits for a peer that reads nothing, and a step may sever itself.
 func TestSeverWriter(t *testing.T) {
-	c, peer := pair(t)
+	c, peer := pair(t, plain)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- c.Serve(func() (wait bool) {
@@ -240,7 +251,7 @@ func TestSeverWriter(t *testing.T) {
 
 // A peer that reads nothing ends the write after the time-out.
 func TestWriteTimesOut(t *testing.T) {
-	c, peer := pair(t)
+	c, peer := pair(t, plain)
 	if _, err := peer.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +275,7 @@ func TestWriteTimesOut(t *testing.T) {
 
 // Outside of Serve a Conn reads and writes as a net.Conn, and Serve may be called again.
 func TestBetweenServes(t *testing.T) {
-	c, peer := pair(t)
+	c, peer := pair(t, plain)
 	for range 100 {
 		if _, err := peer.Write([]byte("ab")); err != nil {
 			t.Fatal(err)

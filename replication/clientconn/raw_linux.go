@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// maxRaw is the largest number of bytes that a raw system call copies. The call then takes only some
-// microseconds, during which the garbage collector cannot stop this thread.
+// maxRaw is the largest number of bytes that a raw system call copies. The call then takes only a
+// few microseconds, during which the garbage collector cannot stop this thread.
 const maxRaw = 16 << 10
 
 // rawRead reads as syscall.Read does, but from a socket that never blocks, so that Go's scheduler
