@@ -129,8 +129,8 @@ func keyBeyond(columns, literals []string, than, last string) string {
 }
 
 // selectChunk returns the query for a chunk: the table's columns, then the key columns that
-// keyLiteral needs in another form. keyCells has the index of each key column among them. The caller
-// may append a locking clause.
+// keyLiteral needs in another form. keyCells has the index of each key column among these. The
+// caller may append a locking clause.
 func selectChunk(ch ChunkRequest) (sql string, keyCells []int, err error) {
 	t := ch.Table
 	key := ch.key()

@@ -331,7 +331,8 @@ func TestSelectChunkFindsKey(t *testing.T) {
 		},
 	}
 	sql, cells, err := selectChunk(ChunkRequest{Table: table, Limit: 7})
-	want := "SELECT r.`a`, r.`b`, r.`c`, r.`d`, CAST(r.`c` AS BINARY), CAST(r.`a` AS UNSIGNED) FROM "
+	want := "SELECT r.`a`, r.`b`, r.`c`, r.`d`, CAST(r.`c` AS BINARY), " +
+		"CAST(r.`a` AS UNSIGNED) FROM "
 	if err != nil || !strings.HasPrefix(sql, want) || !slices.Equal(cells, []int{4, 1, 5}) {
 		t.Errorf("%s; the key is in cells %v; %v", sql, cells, err)
 	}

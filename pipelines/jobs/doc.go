@@ -65,8 +65,8 @@
 // does not matter, and a row that two chunks read is written twice.
 //
 // If no range can be divided, an idle worker reads the next chunk of a range while the chunk before
-// waits for its fence or is applied. The two are applied in their order, because each stores how far
-// the range was read.
+// waits for its fence or is applied. The two are applied in their order, because each stores how
+// far the range was read.
 //
 // The sweep begins when the last range was read. An interruption discards the chunks of all ranges.
 //

@@ -289,8 +289,8 @@ func TestTablesOfOneRange(t *testing.T) {
 	})
 }
 
-// While a chunk waits for its fence, an idle worker reads the next chunk of its range, and no third.
-// The chunks are applied in their order, also if only the second one's fence has passed.
+// While a chunk waits for its fence, an idle worker reads the next chunk of its range, but not a
+// third one. The chunks are applied in their order, also if only the second one's fence has passed.
 func TestReadAhead(t *testing.T) {
 	inRanges(t, Config{Parallel: 2, ChunkRows: 10}, tablestate.Job{}, idsFrom(0, 35),
 		func(t *testing.T, w *world, o *Table) {
@@ -309,9 +309,10 @@ func TestReadAhead(t *testing.T) {
 			second.isFull = true // so that it is not extended
 			w.allowQuery()
 			w.step()
-			if len(w.engine.pending) != 2 || len(o.tasks) != 2 || w.engine.canExtend(first) || o.Job.Rows != 0 {
+			extends := w.engine.canExtend(first)
+			if len(w.engine.pending) != 2 || len(o.tasks) != 2 || extends || o.Job.Rows != 0 {
 				t.Fatalf("%d chunks are in flight; the first can be extended: %v; %d rows applied",
-					len(o.tasks), w.engine.canExtend(first), o.Job.Rows)
+					len(o.tasks), extends, o.Job.Rows)
 			}
 			second.fence = at(0)
 			if err := w.engine.applyPassed(t.Context()); err != nil {
@@ -342,7 +343,8 @@ func TestReadsWhileLoopApplies(t *testing.T) {
 			w.step()
 			w.sink.Before = nil
 			if o.Job.Rows != 10 || inFlight != 2 {
-				t.Errorf("%d rows were applied while %d chunks were in flight", o.Job.Rows, inFlight)
+				t.Errorf("%d rows were applied while %d chunks were in flight", o.Job.Rows,
+					inFlight)
 			}
 		})
 }

@@ -120,8 +120,8 @@ func (b *rowBuffer) eachKey(yield func(key []byte) bool) {
 	}
 }
 
-// pieceBytes is how many bytes of rows are put into the unit at once. A unit may exceed its limit of
-// bytes by as much.
+// pieceBytes is how many bytes of rows are put into the unit at once. A unit may exceed its limit
+// of bytes by as much.
 const pieceBytes = 32 << 10
 
 // write writes the rows of table t that are not dirty, in units. The last rows stay in the unit. If
