@@ -99,8 +99,10 @@ type rowTraffic struct{ r *rand.Rand }
 var rowColumns = [][]string{
 	{"id", "k", "c", "pad"},
 	{"id", "name", "city", ""},
-	{"id", "customer", "total", "tax", "created", "updated", "status", "email", "city", "note",
-		"details", "priority", "warehouse"},
+	{
+		"id", "customer", "total", "tax", "created", "updated", "status", "email", "city", "note",
+		"details", "priority", "warehouse",
+	},
 	{"only"},
 }
 
