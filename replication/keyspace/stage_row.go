@@ -8,11 +8,11 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// rowStager stages the commands that pipelines send most: HSET of all fields of a row whose shape is
-// known, HSET of some fields of a stored row, and DEL of one key. It reads the values where they lie
-// in the unit, and writes the new record where it is stored. Every other command, and every unusual
-// form of these, takes the general path: resp.ParseCommand, and the writer of the command. Both
-// paths have the same results.
+// rowStager stages the commands that pipelines send most: HSET of all fields of a row whose shape
+// is known, HSET of some fields of a stored row, and DEL of one key. It reads the values where they
+// lie in the unit, and writes the new record where it is stored. Every other command, and every
+// unusual form of these, takes the general path: resp.ParseCommand, and the writer of the command.
+// Both paths have the same results.
 //
 // It parses some commands ahead and touches the records of their keys, so that the processor loads
 // these from memory at the same time and not one after another.

@@ -29,8 +29,8 @@ func newTwoPaths(chunks int) twoPaths {
 	return twoPaths{NewWith(Options{}, o), NewWith(Options{}, o)}
 }
 
-// lowered returns a unit with the names of HSET and DEL in lower case, and whether all of the unit is
-// valid RESP. From the first invalid command on, the unit is unchanged.
+// lowered returns a unit with the names of HSET and DEL in lower case, and whether all of the unit
+// is valid RESP. From the first invalid command on, the unit is unchanged.
 func lowered(unit []byte) (_ []byte, valid bool) {
 	unit = bytes.Clone(unit)
 	for rest := unit; len(rest) > 0; {
