@@ -11,8 +11,8 @@ import "rowfall/replication/keyspace/arena"
 type keySlot struct {
 	hash  uint64
 	shard *shard // nil: the key was not looked up
-	// slot is the first slot of shard with the tag of the hash, and at the address in it. at is 0 if
-	// no slot has the tag. Another key can have the same tag.
+	// slot is the first slot of shard with the tag of the hash, and at is the address in it. at is
+	// 0 if no slot has the tag. Another key can have the same tag.
 	slot int
 	at   arena.Addr
 }
