@@ -47,7 +47,7 @@ type rowCommand struct {
 const (
 	maxRowFields = 128 // of an HSET of a row
 	maxDelta     = 16  // fields of an HSET of some fields of a row
-	recentShapes = 4
+	recentShapes = 8
 	maxAhead     = 8 // commands to parse ahead
 )
 
