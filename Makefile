@@ -9,7 +9,7 @@ FIGURES := FullResync|Joins|Followers|StreamToReplica|Reads
 FIGURES := $(FIGURES)|MemoryPerRow|MemoryPerMember|GC|GCMembers|WriterBesideSnapshot
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long build lint bench fuzz servers clean
+.PHONY: help demo test test-long build lint bench cost fuzz servers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,8 +31,12 @@ lint: $(LINT) ## check format, style and the allowed imports of each package
 	$(LINT) run ./...
 
 bench: servers ## measure throughput, latency and memory, and compare them with real servers
-	go test -v -count=1 -timeout 30m -run '^TestBench' -tags bench ./internal/bench
+	go test -v -count=1 -timeout 60m -run '^TestBench' -tags bench ./internal/bench
 	go test -count=1 -timeout 60m -p 1 -run '^$$' -bench '^Benchmark($(FIGURES))$$' -benchtime 1x ./replication ./replication/keyspace
+
+cost: ## measure the CPU time of a row in each stage, from the binlog to a replica
+	go test -count=1 -p 1 -run '^$$' -bench '^BenchmarkCost' ./binlog/... ./transform \
+		./pipelines ./sink ./replication/...
 
 fuzz: ## run each fuzz target for 10 seconds
 	go run ./internal/fuzzall -time 10s

@@ -1,6 +1,7 @@
 package binlog_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -142,6 +143,8 @@ func compareCell(t *testing.T, image, text *binlog.Row, i int, plain []byte) {
 	if !printsOtherwise(c) && string(x[1:]) != string(plain) {
 		t.Errorf("%s %s: image %q, the server prints %q", c.Name, c.SQLType, x[1:], plain)
 	}
+	compareText(t, image, i, x[1:])
+	compareText(t, text, i, y[1:])
 	jx, err := image.AppendJSON(nil, i)
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +166,19 @@ func compareCell(t *testing.T, image, text *binlog.Row, i int, plain []byte) {
 		okFX != okFY {
 		t.Errorf("%s %s = %q: image %d %t, %d %t, %v %t; SELECT %d %t, %d %t, %v %t", c.Name,
 			c.SQLType, x, ix, okX, ux, okUX, fx, okFX, iy, okY, uy, okUY, fy, okFY)
+	}
+}
+
+// compareText checks that a text which needs no decoding is the column's text.
+func compareText(t *testing.T, r *binlog.Row, i int, want []byte) {
+	t.Helper()
+	c := &r.Table().Columns[i]
+	if got, ok := r.Text(i); ok && (!bytes.Equal(got, want) || r.IsNull(i)) {
+		t.Errorf("%s %s: the row holds %q, the text is %q", c.Name, c.SQLType, got, want)
+	}
+	if all := r.Texts(); all != nil && (!bytes.Equal(all[i], want) ||
+		(all[i] == nil) != r.IsNull(i)) {
+		t.Errorf("%s %s: the row holds %q, the text is %q", c.Name, c.SQLType, all[i], want)
 	}
 }
 

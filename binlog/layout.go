@@ -14,6 +14,8 @@ type Layout struct {
 	table   *Table
 	text    bool
 	columns []columnLayout
+	// isVerbatim is set if the cells of text rows are the texts of their columns.
+	isVerbatim bool
 }
 
 // columnLayout is a column's part of a Layout: where its value ends and how the
@@ -34,6 +36,14 @@ type columnLayout struct {
 	precision, scale uint8
 	// decoder converts a text to UTF-8; nil for a text that is printed as it is.
 	decoder *charset.Decoder
+	// isVerbatim is set if the text of a value is the value's bytes.
+	isVerbatim bool
+}
+
+// setVerbatim sets isVerbatim, once all other fields are set.
+func (l *columnLayout) setVerbatim() {
+	isText := l.encoding == encodingText || l.encoding == encodingBytes
+	l.isVerbatim = isText && l.decoder == nil
 }
 
 // encoding is how a value's bytes are read.
@@ -112,6 +122,7 @@ func NewImageLayout(t *Table, types, meta []byte, mariaDB bool) (*Layout, error)
 		if c.Unreadable != "" {
 			column.encoding = encodingUnknown
 		}
+		column.setVerbatim()
 		l.columns[i] = column
 	}
 	if len(meta) > 0 {
@@ -387,7 +398,9 @@ func (l *columnLayout) setCharset(c *Column, mariaDB bool) {
 // protocol with the column expressions that SelectExpr gives, in a session with
 // utf8mb4, time_zone '+00:00' and an empty sql_mode.
 func NewTextLayout(t *Table) *Layout {
-	l := &Layout{table: t, text: true, columns: make([]columnLayout, len(t.Columns))}
+	l := &Layout{
+		table: t, text: true, columns: make([]columnLayout, len(t.Columns)), isVerbatim: true,
+	}
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		row := c.Type.row()
@@ -398,6 +411,8 @@ func NewTextLayout(t *Table) *Layout {
 		case row.text == encodingNumberText && !zerofill(c):
 			l.columns[i].encoding = encodingText
 		}
+		l.columns[i].setVerbatim()
+		l.isVerbatim = l.isVerbatim && l.columns[i].isVerbatim
 	}
 	return l
 }

@@ -89,6 +89,25 @@ func (r *Row) TextBound(i int) (n int, ok bool) {
 	return 0, false
 }
 
+// Text returns the text of column i, a part of the row's bytes, if AppendText would append just
+// these bytes. ok is false for NULL, and for a text that must be computed.
+func (r *Row) Text(i int) (text []byte, ok bool) {
+	if !r.layout.columns[i].isVerbatim {
+		return nil, false
+	}
+	text = r.Raw(i)
+	return text, text != nil
+}
+
+// Texts returns the texts of all columns, nil for a NULL, if Text would return each of them. It
+// returns nil for every row of the binlog. The texts are parts of the row's bytes.
+func (r *Row) Texts() [][]byte {
+	if !r.layout.isVerbatim {
+		return nil
+	}
+	return r.cells
+}
+
 // AppendText appends column i (from 0, below the number of columns) to dst as text; the
 // package comment defines the text. A NULL appends nothing. The error, if any, means
 // that the bytes are corrupt or that the column's type does not allow them.

@@ -69,11 +69,11 @@ func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 		if time.Since(l.positionWritten) < positionInterval {
 			return nil
 		}
-	case l.unit.Size() >= unitBytes, !l.stream.Buffered():
+	case l.unit.Size() >= unitBytes:
 	case l.committedSince.IsZero():
 		l.committedSince = time.Now()
-		l.linger.start()
-		fallthrough
+		l.committed = l.unit.Commands.Mark()
+		return nil
 	default:
 		l.committed = l.unit.Commands.Mark()
 		if time.Since(l.committedSince) < unitAge {
@@ -87,7 +87,6 @@ func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 // transaction stays in the unit.
 func (l *loop) flushCommitted(ctx context.Context) error {
 	if l.committedSince.IsZero() {
-		l.linger.stop() // the timer fired just after a flush
 		return nil
 	}
 	c, end, spans := &l.unit.Commands, l.committed, l.spans
@@ -153,9 +152,9 @@ func (l *loop) flush(ctx context.Context) error {
 	l.unit.Reset()
 	l.hasDeletes = false
 	l.spans = l.spans[:0]
-	l.linger.stop()
 	l.committedSince = time.Time{}
 	l.positionWritten = time.Now()
+	l.pacer.Applied(l.positionWritten)
 	l.positionDirty = l.rebuilding.isStale
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/pacing"
 	"rowfall/pipelines/source"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
@@ -133,7 +134,7 @@ type loop struct {
 	// first of them committed; zero if unit has no committed transaction.
 	committed      transform.Mark
 	committedSince time.Time
-	linger         lingerTimer
+	pacer          pacing.Pacer
 	// hasDeletes is set if unit contains a transaction after which a reference scan is due.
 	hasDeletes bool
 	fields     fieldExpiry
@@ -148,7 +149,6 @@ type loop struct {
 
 // run reads, transforms and applies until something fails.
 func (l *loop) run(ctx context.Context) error {
-	defer l.linger.close()
 	defer l.fields.close()
 	l.positionWritten = time.Now()
 	// The first event proves that the server can serve the position. Nothing is written before
@@ -220,23 +220,23 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 	return nil
 }
 
-// next reads an event. Committed transactions in the unit wait at most unitAge for it, even if
-// the next transaction arrives slowly.
+// next reads an event. Before it waits for the source, it applies the committed transactions in the
+// unit; while the source is busy, it first receives what arrives within a short pause.
 func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
-	for {
-		wait := l.linger.context(ctx)
-		ev, err := l.stream.Next(wait)
-		if err == nil {
-			return ev, nil
-		}
-		if ctx.Err() != nil || wait.Err() == nil {
-			err = fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)
-			return nil, l.explainUnreadable(err)
-		}
-		if err := l.flushCommitted(ctx); err != nil {
-			return nil, err
+	if !l.stream.Buffered() {
+		hasMore := l.pacer.Pause() && l.stream.Fill() && l.stream.Buffered()
+		if !hasMore {
+			if err := l.flushCommitted(ctx); err != nil {
+				return nil, err
+			}
 		}
 	}
+	ev, err := l.stream.Next(ctx)
+	if err != nil {
+		err = fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)
+		return nil, l.explainUnreadable(err)
+	}
+	return ev, nil
 }
 
 // changes appends the commands of one rows event to the unit.

@@ -84,6 +84,7 @@ func (s *scriptedSource) Next(ctx context.Context) (*binlog.Event, error) {
 
 func (s *scriptedSource) Position() *binlog.Position   { return &s.position }
 func (s *scriptedSource) Buffered() bool               { return false }
+func (s *scriptedSource) Fill() bool                   { return false }
 func (s *scriptedSource) Close() error                 { return nil }
 func (s *scriptedSource) Forget()                      {}
 func (s *scriptedSource) Skip(skips []binlog.Skip)     { s.skips = skips }
@@ -390,7 +391,7 @@ func rowsEvent(t *testing.T, table *binlog.Table, op binlog.Op, images ...[2]uin
 // scriptedPipeline returns a pipeline without a server, and the loop of a run that has all rows of
 // the source's tables and is about to read the script.
 func scriptedPipeline(
-	t *testing.T, to *sinktest.Memory, source *scriptedSource,
+	t testing.TB, to *sinktest.Memory, source *scriptedSource,
 ) (*Pipeline, *loop) {
 	t.Helper()
 	config := file.Defaults()

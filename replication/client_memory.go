@@ -119,7 +119,7 @@ func (cs *clients) evict(self *session, limit int64) error {
 			Int64("maxmemory_clients", limit).
 			Msg("clients use more than maxmemory-clients: the connection of the largest is closed")
 		if largest != self {
-			largest.cut()
+			largest.conn.Sever()
 		}
 	}
 	if self.evicted {
@@ -158,14 +158,16 @@ func (s *session) beginReply(keys *keyspace.Keyspace) {
 	}
 }
 
-// watchMemory bounds what slow replies pin, and returns freed memory, once a second until ctx ends.
-func (cs *clients) watchMemory(ctx context.Context) {
+// watch bounds what slow replies pin, returns freed memory, and ends the sessions of clients that
+// have left, once a second until ctx ends.
+func (cs *clients) watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			cs.evictSlow(now)
+			cs.checkHalfClosed()
 			if cs.freedMuch() {
 				debug.FreeOSMemory() // Go itself returns freed memory only after minutes
 			}
@@ -197,6 +199,6 @@ func (cs *clients) evictSlow(now time.Time) {
 		cs.n.c.Logger.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
 			Msg("a client reads its reply too slowly, which keeps replaced data in memory: " +
 				"its connection is closed")
-		s.cut()
+		s.conn.Sever()
 	}
 }

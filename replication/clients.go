@@ -40,7 +40,7 @@ func newClients(n *Node) *clients {
 func (cs *clients) accept(ctx context.Context, l net.Listener) {
 	defer cs.wg.Wait()
 	defer cs.kill(func(*session) bool { return true })
-	cs.wg.Go(func() { cs.watchMemory(ctx) })
+	cs.wg.Go(func() { cs.watch(ctx) })
 	pause := 5 * time.Millisecond
 	for {
 		conn, err := l.Accept()
@@ -122,7 +122,7 @@ func (cs *clients) kill(match func(*session) bool) int {
 	count := 0
 	for _, s := range cs.list() {
 		if match(s) {
-			s.cut()
+			s.conn.Sever()
 			count++
 		}
 	}
@@ -139,6 +139,16 @@ func (cs *clients) list() []*session {
 	}
 	slices.SortFunc(list, func(a, b *session) int { return int(a.id - b.id) })
 	return list
+}
+
+// checkHalfClosed ends the sessions of clients that closed their side of the connection together
+// with their last request.
+func (cs *clients) checkHalfClosed() {
+	cs.Lock()
+	defer cs.Unlock()
+	for _, s := range cs.all {
+		s.conn.CheckHalfClosed()
+	}
 }
 
 func (cs *clients) count() int {

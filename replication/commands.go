@@ -33,6 +33,7 @@ const (
 	immediate                          // executed between MULTI and EXEC instead of queued
 	noMulti                            // an error between MULTI and EXEC
 	needsData                          // rejected with LOADING and MASTERDOWN, as in Redis
+	waits                              // may wait, and meanwhile reads ahead from its connection
 )
 
 func (f commandFlags) has(flag commandFlags) bool { return f&flag != 0 }
@@ -58,6 +59,9 @@ var unknownRow = command{flags: needsData}
 func (c *command) takes(args int) bool {
 	return args == c.arity || c.arity < 0 && args >= -c.arity
 }
+
+// mayBlock reports whether a call may wait while the session reads ahead from its connection.
+func (c *command) mayBlock() bool { return c.kind == ownerCommand || c.flags.has(waits) }
 
 func (c *command) isAdmin(args [][]byte) bool { return c.admin != nil && c.admin(args) }
 
@@ -102,8 +106,8 @@ func nodeCommands() []command {
 		},
 		{name: "info", arity: -1, run: (*session).infoCommand},
 		{name: "role", arity: 1, run: (*session).role},
-		{name: "wait", arity: 3, flags: needsData, run: (*session).wait},
-		{name: "waitaof", arity: 4, flags: needsData, run: (*session).waitAOF},
+		{name: "wait", arity: 3, flags: needsData | waits, run: (*session).wait},
+		{name: "waitaof", arity: 4, flags: needsData | waits, run: (*session).waitAOF},
 		{name: "time", arity: 1, run: (*session).timeCommand},
 		{name: "lastsave", arity: 1, run: (*session).lastSave},
 		{name: "save", arity: 1, flags: noMulti | needsData, run: (*session).save},

@@ -51,6 +51,10 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 		s.enqueue(c, args)
 		return
 	}
+	if c.mayBlock() {
+		s.blocks = blockingCall{c, args}
+		return
+	}
 	s.execute(ctx, s.n.Keyspace(), c, args)
 }
 

@@ -42,6 +42,7 @@
 //	syncthrottle  slots, rates and delays of full resyncs
 //	upstream      a replica's side of the wire
 //	notify        wakes goroutines that wait for a change
+//	clientconn    a client's connection, with few system calls per request
 //	keyspace, rdb, resp
 //
 // Config is one struct for this package and package node, because the owner of a node sets all of

@@ -149,13 +149,13 @@ func infoClients(w *infoWriter, n *Node, st Status) {
 	w.field("blocked_clients", n.stats.blocked.Load())
 }
 
-// infoMemory adds the arena to the memory of Go's heap on Linux, where the arena is mapped apart
-// from the heap.
+// infoMemory adds the arena, the table of keys and the log's window to the memory of Go's heap on
+// Linux, where they are mapped apart from the heap.
 func infoMemory(w *infoWriter, _ *Node, st Status) {
 	heap, resident := goMemory()
 	var apart uint64
 	if runtime.GOOS == "linux" {
-		apart = uint64(st.Memory.Mapped)
+		apart = uint64(st.Memory.Mapped + st.Memory.Table + st.Memory.Window)
 	}
 	w.field("used_memory", heap+apart)
 	w.field("used_memory_dataset", st.Memory.Live)
@@ -165,6 +165,8 @@ func infoMemory(w *infoWriter, _ *Node, st Status) {
 	w.field("rowfall_arena_live", st.Memory.Live)
 	w.field("rowfall_arena_garbage", st.Memory.Garbage)
 	w.field("rowfall_arena_mapped", st.Memory.Mapped)
+	w.field("rowfall_table_size", st.Memory.Table)
+	w.field("rowfall_log_window_size", st.Memory.Window)
 }
 
 // goMemory returns the bytes of Go's heap in use, and the bytes that Go has mapped and not returned

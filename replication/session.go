@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/replication/clientconn"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/node"
 	"rowfall/replication/resp"
@@ -31,12 +32,13 @@ const (
 )
 
 // session is one client connection. Its goroutine reads commands, executes them in order, and sends
-// the replies when no further command is buffered. It has more than 15 fields, because a command
-// may read or change any state of its connection.
+// the replies when no further command is buffered. It does so within conn.Serve, except for
+// commands that may block, and for the connection of a replica. It has more than 15 fields, because
+// a command may read or change any state of its connection.
 type session struct {
 	n      *Node
 	id     int64
-	conn   net.Conn
+	conn   *clientconn.Conn
 	r      *resp.Reader
 	opened time.Time
 
@@ -46,6 +48,9 @@ type session struct {
 	w      *resp.Writer // appends replies from the keyspace to out, and sends long ones in chunks
 	err    error        // why no more replies can be sent
 	closed bool         // close the connection after the replies so far
+	ended  bool         // the connection is at its end, or broken
+	blocks blockingCall // set by a command that may block, until it is executed
+	remote bool         // the client is on another host
 	follow *node.PSync  // set by PSYNC and SYNC: the session is to become a replica's
 	repl   node.Announced
 	multi  queue
@@ -71,9 +76,10 @@ type clientInfo struct {
 }
 
 func newSession(n *Node, conn net.Conn) *session {
+	c := clientconn.New(conn)
 	s := &session{
-		n: n, conn: conn, r: resp.NewReader(conn, sessionBuffer), proto: 2,
-		authed: n.c.Password == "", opened: time.Now(),
+		n: n, conn: c, r: resp.NewReader(c, sessionBuffer), proto: 2,
+		authed: n.c.Password == "", opened: time.Now(), remote: isRemote(conn),
 	}
 	if !s.authed {
 		s.r.SetLimits(anonymousArgs, anonymousBulk)
@@ -93,26 +99,13 @@ func (s *session) serve(ctx context.Context) {
 			Msg("TLS handshake failed")
 		return
 	}
-	for !s.closed {
-		args, _, err := s.r.ReadCommand()
-		if err != nil {
-			if errors.As(err, new(*resp.ProtocolError)) || errors.As(err, new(*memoryLimitError)) {
-				s.error("ERR " + err.Error())
-			}
-			s.flush() //nolint:errcheck // the session is over
+	for !s.closed && !s.ended {
+		if s.conn.Serve(func() bool { return s.executeArrived(ctx) }) != nil {
 			return
 		}
-		if len(args) > 0 {
-			s.n.stats.commands.Add(1)
-			s.dispatch(ctx, args)
-		}
-		if s.err != nil {
+		s.executeBlocking(ctx)
+		if s.flush() != nil {
 			return
-		}
-		if s.r.Buffered() == 0 || len(s.out) >= flushAt || s.closed || s.follow != nil {
-			if s.flush() != nil {
-				return
-			}
 		}
 		if p := s.follow; p != nil {
 			s.follow = nil
@@ -128,10 +121,57 @@ func (s *session) serve(ctx context.Context) {
 	}
 }
 
+// executeArrived executes the commands that have arrived. It returns true when all of them are
+// executed and their replies sent. It returns false if the session ends, or goes on outside of
+// conn.Serve.
+func (s *session) executeArrived(ctx context.Context) (wait bool) {
+	for {
+		args, _, err := s.r.ReadCommand()
+		if err == clientconn.ErrWait { //nolint:errorlint // Read returns it as it is
+			return true
+		}
+		if err != nil {
+			if errors.As(err, new(*resp.ProtocolError)) || errors.As(err, new(*memoryLimitError)) {
+				s.error("ERR " + err.Error())
+			}
+			s.ended = true
+			return false
+		}
+		if len(args) > 0 {
+			s.n.stats.commands.Add(1)
+			s.dispatch(ctx, args)
+		}
+		switch {
+		case s.err != nil:
+			s.ended = true
+			return false
+		case s.closed || s.follow != nil || s.blocks.command != nil:
+			return false
+		case (s.r.Buffered() == 0 || len(s.out) >= flushAt) && s.flush() != nil:
+			s.ended = true
+			return false
+		}
+	}
+}
+
+// blockingCall is a command that may block, with its arguments.
+type blockingCall struct {
+	command *command
+	args    [][]byte
+}
+
+// executeBlocking executes the command that ended conn.Serve, if a command did.
+func (s *session) executeBlocking(ctx context.Context) {
+	if c := s.blocks; c.command != nil {
+		s.blocks = blockingCall{}
+		s.execute(ctx, s.n.Keyspace(), c.command, c.args)
+	}
+}
+
 // handshake completes the TLS handshake on a connection with TLS. The time for it is short, because
 // the peer is unknown until then and occupies one of maxclients connections.
 func (s *session) handshake(ctx context.Context) error {
-	t, ok := s.conn.(*tls.Conn)
+	t, ok := s.conn.Conn.(*tls.Conn)
 	if !ok {
 		return nil
 	}
@@ -145,21 +185,20 @@ func (s *session) handshake(ctx context.Context) error {
 // connection has ended.
 func (s *session) serveReplica(ctx context.Context, p node.PSync) (rejection string) {
 	return s.n.ServeReplica(ctx, &node.ReplicaConn{
-		Conn: s.conn, Socket: socket(s.conn), Reader: s.r, Announced: s.repl,
+		Conn: s.conn.Conn, Socket: s.conn.Socket(), Reader: s.r, Announced: s.repl,
 		Admitted: func() { s.isReplica.Store(true) },
 	}, p)
 }
 
-// cut closes the session's socket; the session's goroutines end at their next read or write. It
-// does not send the TLS close alert, for which it would have to wait on a stuck peer.
-func (s *session) cut() { socket(s.conn).Close() }
+// isRemote reports whether a client is on another host.
+func isRemote(conn net.Conn) bool {
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback()
+}
 
 // isUnauthenticatedRemote reports whether the client is on another host, and sent no password
 // because the node has no password.
-func (s *session) isUnauthenticatedRemote() bool {
-	tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr)
-	return s.n.c.Password == "" && ok && !tcp.IP.IsLoopback()
-}
+func (s *session) isUnauthenticatedRemote() bool { return s.remote && s.n.c.Password == "" }
 
 // flush sends the replies and releases a large buffer. A buffer of medium size is kept unless the
 // clients together hold much memory.
@@ -185,15 +224,13 @@ func (s *session) accountReply() error {
 }
 
 // send writes replies to the socket. The time-out applies to each chunk, so that it ends clients
-// that take nothing, and no client that takes a large reply slowly.
+// that take nothing, and does not end a client that takes a large reply slowly.
 func (s *session) send(b []byte) error {
 	var err error
 	for len(b) > 0 && err == nil {
 		chunk := b[:min(len(b), replyChunk)]
 		b = b[len(chunk):]
-		if err = s.conn.SetWriteDeadline(time.Now().Add(s.n.Settings().Timeout())); err == nil {
-			_, err = s.conn.Write(chunk)
-		}
+		err = s.conn.WriteWithin(chunk, s.n.Settings().Timeout())
 	}
 	if err != nil {
 		return fmt.Errorf("send reply: %w", err)

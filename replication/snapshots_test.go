@@ -127,7 +127,7 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 	if st.Snapshot.Err != "" || st.Snapshot.Written != 1 || st.Held != "" {
 		t.Errorf("after the next one: %+v", st)
 	}
-	if m := st.Memory; m.Live < 4<<20 || m.Mapped < m.Live {
+	if m := st.Memory; m.Live < 4<<20 || m.Mapped < m.Live || m.Table == 0 || m.Window == 0 {
 		t.Errorf("memory is %+v", m)
 	}
 	info := client(t, n.Addr()).Info(t.Context(), "memory").Val()
@@ -135,6 +135,8 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 		"used_memory:",
 		"used_memory_dataset:" + strconv.FormatInt(st.Memory.Live, 10),
 		"rowfall_arena_mapped:" + strconv.FormatInt(st.Memory.Mapped, 10),
+		"rowfall_table_size:" + strconv.FormatInt(st.Memory.Table, 10),
+		"rowfall_log_window_size:" + strconv.FormatInt(st.Memory.Window, 10),
 	} {
 		if !strings.Contains(info, field) {
 			t.Errorf("INFO memory has no %s: %s", field, info)

@@ -94,6 +94,13 @@ func (u *Commands) appendBulk(b []byte) { u.Bytes = resp.AppendBulk(u.Bytes, b) 
 // appendColumn appends the text of a column as a bulk string. digits is the expected number of
 // digits of the text's length.
 func (u *Commands) appendColumn(v *columns.View, r *binlog.Row, column, digits int) error {
+	if text, ok := v.Text(r, column); ok {
+		if len(text) > maxBulk {
+			return &template.ColumnError{Column: column, Err: errTooLong}
+		}
+		u.appendBulk(text)
+		return nil
+	}
 	start := u.startBulk(digits)
 	b, err := v.AppendText(u.Bytes, r, column)
 	if err != nil {

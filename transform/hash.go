@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"rowfall/binlog"
+	"rowfall/replication/resp"
+	"rowfall/transform/template"
 )
 
 // hashWriter writes a row as a hash of its own.
@@ -82,15 +84,8 @@ func (f *fields) appendHash(
 	}
 	u.startCommand(2+2*(total-nulls), verbHSet)
 	u.appendBulk(key)
-	for i := range f.columns {
-		c := &f.columns[i]
-		if nulls > 0 && c.nullable && f.view.IsNull(r, c.column) {
-			continue
-		}
-		u.Bytes = append(u.Bytes, c.bulk...)
-		if err := u.appendColumn(f.view, r, c.column, c.digits); err != nil {
-			return false, err
-		}
+	if err := f.appendColumns(u, r, nulls > 0); err != nil {
+		return false, err
 	}
 	for i := range f.computed {
 		if !s.newComputed.null[i] {
@@ -113,6 +108,35 @@ func (f *fields) appendHash(
 		}
 	}
 	return true, nil
+}
+
+// appendColumns appends the names and values of the columns of row r that are not NULL. hasNulls is
+// set if there may be NULLs.
+func (f *fields) appendColumns(u *Commands, r *binlog.Row, hasNulls bool) error {
+	// The rows of a load are most often texts, each of which is only copied.
+	texts := f.view.Texts(r)
+	for i := range f.columns {
+		c := &f.columns[i]
+		if texts != nil {
+			text := texts[c.column]
+			if text == nil && c.nullable {
+				continue
+			}
+			if len(text) > maxBulk {
+				return &template.ColumnError{Column: c.column, Err: errTooLong}
+			}
+			u.Bytes = resp.AppendBulk(append(u.Bytes, c.bulk...), text)
+			continue
+		}
+		if hasNulls && c.nullable && f.view.IsNull(r, c.column) {
+			continue
+		}
+		u.Bytes = append(u.Bytes, c.bulk...)
+		if err := u.appendColumn(f.view, r, c.column, c.digits); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // appendHashDelta appends the commands that turn the hash of ch.old into that of ch.new: HSET of

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
+	"rowfall/binlog/blocking"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 )
@@ -55,16 +56,21 @@ type Config struct {
 	// Last is the evidence of the last transaction that the position to start from includes. Open
 	// requests it again and fails with a *binlog.HistoryError if the server has another one in its
 	// place. The zero value skips this check.
-	Last   binlog.Evidence
-	Logger zerolog.Logger
+	Last binlog.Evidence
+	// OwnThread makes Next wait on a thread of its own, if the process has a processor to spare,
+	// which saves CPU for each small transaction.
+	OwnThread bool
+	Logger    zerolog.Logger
 }
 
 // Stream is a connection that follows a binlog. One goroutine at a time may use it, except for Wake
 // and Close, which any goroutine may call.
 type Stream struct {
-	conn    *mysql.Conn
-	net     net.Conn
-	silence time.Duration
+	conn *mysql.Conn
+	net  net.Conn
+	// blocking is the socket of net, if Next waits on a thread of its own; nil otherwise.
+	blocking *blocking.Conn
+	silence  time.Duration
 	packets packetBuffer
 	parser  *events.Parser
 	// err is the error that ended the stream.
@@ -108,6 +114,10 @@ func Open(ctx context.Context, c Config, from binlog.Position) (*Stream, error) 
 	}
 	if s, err = s.proveAndRequest(ctx, c, from); err != nil {
 		return nil, err
+	}
+	if c.OwnThread {
+		s.blocking = s.conn.WaitInKernel()
+		s.net = s.conn.NetConn()
 	}
 	server := s.conn.Server()
 	c.Logger.Info().Str("addr", s.conn.Addr()).Str("version", server.Version).

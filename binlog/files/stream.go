@@ -103,6 +103,9 @@ func (s *Stream) Position() *binlog.Position { return s.reader.parser.Position()
 // Buffered reports whether there is another event.
 func (s *Stream) Buffered() bool { return s.err == nil && s.Position().CompareFile(s.end) < 0 }
 
+// Fill returns false: Buffered reports everything that the files have.
+func (s *Stream) Fill() bool { return false }
+
 // Wake makes Next return a Progress event, between transactions. Any goroutine may call it.
 func (s *Stream) Wake() { s.woken.Store(true) }
 

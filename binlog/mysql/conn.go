@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"rowfall/binlog/blocking"
 )
 
 const (
@@ -36,7 +38,6 @@ type Conn struct {
 	packets *packetConn
 	closed  atomic.Bool
 	broken  bool
-	buf     []byte
 	// warnings is the number of warnings of the last statement's result.
 	warnings uint16
 }
@@ -184,10 +185,7 @@ func (c *Conn) roundTrip(
 	}
 	cells := make([][]byte, n)
 	for {
-		b, err := p.read(c.buf[:0])
-		if cap(b) <= 1<<20 {
-			c.buf = b
-		}
+		b, err := p.next()
 		if err != nil {
 			return false, err
 		}
@@ -289,6 +287,27 @@ func (c *Conn) Command(cmd byte, payload []byte) error {
 // NetConn returns the socket, or the TLS connection over it. After Command the caller owns its read
 // side and must not call Query, Stream or Exec again.
 func (c *Conn) NetConn() net.Conn { return c.net }
+
+// WaitInKernel makes reads wait in system calls, see package blocking. It returns nil if that is not
+// possible; then nothing changes. Call it after Command, before another goroutine uses NetConn or
+// Close.
+func (c *Conn) WaitInKernel() *blocking.Conn {
+	inner := &c.net
+	if t, ok := c.net.(*tls.Conn); ok {
+		greeted, ok := t.NetConn().(*greetedConn)
+		if !ok {
+			return nil
+		}
+		inner = &greeted.Conn
+	}
+	taken, err := blocking.Take(*inner)
+	if err != nil {
+		return nil
+	}
+	*inner = taken
+	c.timed.Conn = c.net
+	return taken
+}
 
 // Close closes the connection. It may be called more than once and from any goroutine. A call that
 // is running then fails.

@@ -26,6 +26,7 @@ type packetConn struct {
 	w        io.Writer
 	sequence uint8
 	out      []byte
+	large    []byte // a buffer of next
 }
 
 func newPacketConn(c io.ReadWriter) *packetConn {
@@ -106,22 +107,71 @@ func (p *packetConn) read(dst []byte) ([]byte, error) {
 	return slices.Concat(append(full, dst)...), nil
 }
 
+// maxKeptPacket is the largest buffer that next keeps for the next packet.
+const maxKeptPacket = 1 << 20
+
+// next returns the payload of the next packet, which is valid until the next call. A packet that
+// fits into the buffer of the connection is not copied.
+func (p *packetConn) next() ([]byte, error) {
+	n, err := p.peekHeader(0)
+	if err != nil {
+		return nil, err
+	}
+	if headerSize+n > bufferSize {
+		b, err := p.read(p.large[:0])
+		if p.large = nil; cap(b) <= maxKeptPacket {
+			p.large = b
+		}
+		return b, err
+	}
+	packet, err := p.peek(headerSize + n)
+	if err != nil {
+		return nil, err
+	}
+	p.sequence++
+	_, err = p.r.Discard(len(packet))
+	return packet[headerSize:], err
+}
+
 // partHeader reads the header of a part, after size bytes of the same packet, and returns the
 // part's length.
 func (p *packetConn) partHeader(size int) (int, error) {
-	var h [4]byte
-	if _, err := io.ReadFull(p.r, h[:]); err != nil {
+	n, err := p.peekHeader(size)
+	if err != nil {
+		return 0, err
+	}
+	p.sequence++
+	_, err = p.r.Discard(headerSize)
+	return n, err
+}
+
+// headerSize is the size of the header of a part.
+const headerSize = 4
+
+// peekHeader returns the length in the header of a part, after size bytes of the same packet. It
+// leaves the header where it is.
+func (p *packetConn) peekHeader(size int) (int, error) {
+	h, err := p.peek(headerSize)
+	if err != nil {
 		return 0, err
 	}
 	n := int(h[0]) | int(h[1])<<8 | int(h[2])<<16
 	if h[3] != p.sequence {
 		return 0, fmt.Errorf("%w: sequence number %d, want %d", errMalformed, h[3], p.sequence)
 	}
-	p.sequence++
 	if size+n > maxPacket {
 		return 0, fmt.Errorf("%w: longer than %d bytes", errMalformed, maxPacket)
 	}
 	return n, nil
+}
+
+// peek waits for n bytes, at most bufferSize, and leaves them in the buffer.
+func (p *packetConn) peek(n int) ([]byte, error) {
+	b, err := p.r.Peek(n)
+	if errors.Is(err, io.EOF) && len(b) > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return b, err
 }
 
 // readPart appends n bytes to dst.
@@ -186,8 +236,13 @@ func lengthBytes(b []byte) (s, rest []byte, err error) {
 // The cells are parts of b.
 func splitRow(b []byte, cells [][]byte) error {
 	for i := range cells {
-		if len(b) > 0 && b[0] == 0xfb {
+		switch {
+		case len(b) > 0 && b[0] == 0xfb:
 			cells[i], b = nil, b[1:]
+			continue
+		case len(b) > 0 && b[0] < 0xfb && int(b[0]) < len(b): // a short value, as most are
+			end := 1 + int(b[0])
+			cells[i], b = b[1:end:end], b[end:]
 			continue
 		}
 		s, rest, err := lengthBytes(b)

@@ -40,10 +40,14 @@ func FuzzPackets(f *testing.F) {
 	f.Add([]byte("\x01\x00\x00\x00a\x00\x00\x00\x01"), uint8(0))
 	f.Add([]byte("\xff\xff\xff\x07a"), uint8(7))
 	f.Fuzz(func(t *testing.T, b []byte, sequence uint8) {
-		p := newPacketConn(bytes.NewBuffer(bytes.Clone(b)))
-		p.sequence = sequence
+		p, q := newPacketConn(bytes.NewBuffer(bytes.Clone(b))), newPacketConn(bytes.NewBuffer(b))
+		p.sequence, q.sequence = sequence, sequence
 		for size := 0; ; {
 			payload, err := p.read(nil)
+			same, sameErr := q.next()
+			if (err == nil) != (sameErr == nil) || err == nil && !bytes.Equal(payload, same) {
+				t.Fatalf("read returns %q, %v; next returns %q, %v", payload, err, same, sameErr)
+			}
 			if err != nil {
 				return
 			}
@@ -69,6 +73,35 @@ func TestPacketsInParts(t *testing.T) {
 		}
 		if wire.Len() != 0 || p.r.Buffered() != 0 {
 			t.Errorf("%d: %d bytes are left", n, wire.Len()+p.r.Buffered())
+		}
+	}
+}
+
+// next returns packets of every size, also of those that do not fit into the connection's buffer,
+// after a packet that leaves an odd offset in the buffer. A large buffer is not kept.
+func TestNextPacket(t *testing.T) {
+	for _, n := range []int{
+		0, 1, bufferSize - 6, bufferSize - 5, bufferSize - 4, bufferSize, maxKeptPacket,
+		2 * maxKeptPacket, maxPart - 1, maxPart + 7,
+	} {
+		var wire bytes.Buffer
+		p := newPacketConn(&wire)
+		first, payload := bytes.Repeat([]byte{'a'}, 30_001), bytes.Repeat([]byte{'z'}, n)
+		for _, b := range [][]byte{first, payload, first} {
+			if err := p.command(7, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := newPacketConn(&wire)
+		for i, want := range [][]byte{first, payload, first} {
+			q.sequence = 0
+			got, err := q.next()
+			if err != nil || len(got) != len(want)+1 || !bytes.Equal(got[1:], want) {
+				t.Errorf("packet %d of %d bytes comes back as %d, %v", i, len(want), len(got), err)
+			}
+		}
+		if cap(q.large) > maxKeptPacket {
+			t.Errorf("a buffer of %d bytes is kept", cap(q.large))
 		}
 	}
 }

@@ -75,7 +75,7 @@ func Read(
 	ctx context.Context, c *mysql.Conn, ch ChunkRequest, applied binlog.Position,
 	row func(*binlog.Row) error,
 ) (ChunkResult, error) {
-	sql, err := selectChunk(ch)
+	sql, keyCells, err := selectChunk(ch)
 	if err != nil {
 		return ChunkResult{}, fmt.Errorf("read rows: %w", err)
 	}
@@ -88,8 +88,8 @@ func Read(
 		conn: c, table: ch.Table, sql: sql, server: ch.Server, silence: ch.Silence,
 		replica: ch.Replica, invalidDates: ch.hasInvalidDate(),
 		row: func(cells [][]byte) error {
-			for i, cell := range cells[n:] {
-				last[i] = append(last[i][:0], cell...)
+			for i, cell := range keyCells {
+				last[i] = append(last[i][:0], cells[cell]...)
 			}
 			result.Rows++
 			view.SetText(layout, cells[:n])

@@ -128,16 +128,17 @@ func keyBeyond(columns, literals []string, than, last string) string {
 	return columns[0] + " " + than + "= " + literals[0] + " AND (" + cond + ")"
 }
 
-// selectChunk returns the query for a chunk: the table's columns, then those of its key. The caller
+// selectChunk returns the query for a chunk: the table's columns, then the key columns that
+// keyLiteral needs in another form. keyCells has the index of each key column among them. The caller
 // may append a locking clause.
-func selectChunk(ch ChunkRequest) (string, error) {
+func selectChunk(ch ChunkRequest) (sql string, keyCells []int, err error) {
 	t := ch.Table
 	key := ch.key()
 	if err := CheckKey(t, key); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if ch.Limit < 1 {
-		return "", fmt.Errorf("chunk limit %d: want 1 or more", ch.Limit)
+		return "", nil, fmt.Errorf("chunk limit %d: want 1 or more", ch.Limit)
 	}
 	ordered, compared := make([]string, len(key)), make([]string, len(key))
 	exprs := make([]string, 0, len(t.Columns)+len(key))
@@ -148,7 +149,11 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	for i, k := range key {
 		c := &t.Columns[k]
 		column := "r." + sqltext.QuoteName(c.Name)
-		exprs = append(exprs, keyExpr(c, column))
+		cell := k
+		if expr := keyExpr(c, column); expr != exprs[k] {
+			cell, exprs = len(exprs), append(exprs, expr)
+		}
+		keyCells = append(keyCells, cell)
 		ordered[i], compared[i] = orderedExpr(c, column), comparedExpr(c, column)
 		if len(t.Key()) == 0 {
 			// Without a key, texts may differ that are equal in the collation.
@@ -166,11 +171,11 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		}
 		literals, err := ch.literals(bound.key)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		conds = append(conds, bound.cond(compared[:len(literals)], literals))
 	}
-	sql := "SELECT " + strings.Join(exprs, ", ") +
+	sql = "SELECT " + strings.Join(exprs, ", ") +
 		" FROM " + sqltext.QuoteTable(t.Database, t.Name) + " AS r"
 	if len(t.Primary) > 0 {
 		// An optimizer with old statistics may sort the whole table otherwise.
@@ -180,7 +185,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		sql += " WHERE " + strings.Join(conds, " AND ")
 	}
 	sql += " ORDER BY " + strings.Join(ordered, ", ")
-	return sql + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
+	return sql + fmt.Sprintf(" LIMIT %d", ch.Limit), keyCells, nil
 }
 
 // maxSortedLength is the length in characters up to which a server without an index sorts by whole

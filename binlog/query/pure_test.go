@@ -293,12 +293,12 @@ func TestSelectChunkRefuses(t *testing.T) {
 		"key of 2 columns":     {Table: good, Limit: 1, After: [][]byte{{'1'}, {'2'}}},
 		"is not one of the ty": {Table: good, Limit: 1, After: [][]byte{[]byte("x")}},
 	} {
-		if sql, err := selectChunk(ch); err == nil || !strings.Contains(err.Error(), want) {
+		if sql, _, err := selectChunk(ch); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %q, %v", want, sql, err)
 		}
 	}
-	sql, err := selectChunk(ChunkRequest{Table: good, Limit: 7, After: [][]byte{[]byte("5")}})
-	if want := "SELECT r.`a``b`, r.`a``b` FROM `d`.`t``x` AS r FORCE INDEX (PRIMARY) WHERE " +
+	sql, _, err := selectChunk(ChunkRequest{Table: good, Limit: 7, After: [][]byte{[]byte("5")}})
+	if want := "SELECT r.`a``b` FROM `d`.`t``x` AS r FORCE INDEX (PRIMARY) WHERE " +
 		"r.`a``b` > 5 ORDER BY r.`a``b` LIMIT 7"; err != nil ||
 		sql != want {
 		t.Errorf("%s, %v", sql, err)
@@ -310,12 +310,30 @@ func TestSelectChunkRefuses(t *testing.T) {
 			{Name: "a", Type: binlog.TypeInt}, {Name: "b", Type: binlog.TypeInt},
 		},
 	}
-	sql, err = selectChunk(ChunkRequest{
+	sql, _, err = selectChunk(ChunkRequest{
 		Table: two, Limit: 7, After: [][]byte{[]byte("5")}, Until: [][]byte{[]byte("9")},
 	})
 	if want := "WHERE r.`a` > 5 AND r.`a` <= 9 ORDER BY r.`a`, r.`b` LIMIT 7"; err != nil ||
 		!strings.HasSuffix(sql, want) {
 		t.Errorf("%s, %v", sql, err)
+	}
+}
+
+// A key column is selected once more only if the literal of its value needs another form.
+func TestSelectChunkFindsKey(t *testing.T) {
+	table := &binlog.Table{
+		Database: "d", Name: "t", Primary: []int{2, 1, 0},
+		Columns: []binlog.Column{
+			{Name: "a", Type: binlog.TypeEnum, Values: []string{"x"}},
+			{Name: "b", Type: binlog.TypeInt},
+			{Name: "c", Type: binlog.TypeVarchar, Length: 9, Charset: "utf8mb4"},
+			{Name: "d", Type: binlog.TypeInt},
+		},
+	}
+	sql, cells, err := selectChunk(ChunkRequest{Table: table, Limit: 7})
+	want := "SELECT r.`a`, r.`b`, r.`c`, r.`d`, CAST(r.`c` AS BINARY), CAST(r.`a` AS UNSIGNED) FROM "
+	if err != nil || !strings.HasPrefix(sql, want) || !slices.Equal(cells, []int{4, 1, 5}) {
+		t.Errorf("%s; the key is in cells %v; %v", sql, cells, err)
 	}
 }
 

@@ -37,8 +37,8 @@ func runUntilSignal(args []string) int {
 }
 
 // relaxGC raises the heap growth at which Go collects garbage to 200 percent, unless GOGC is set.
-// Rows and the log's window lie outside of the heap, which is only a few MiB. With Go's default
-// the collector would run every few milliseconds. GOMEMLIMIT works as usual.
+// Rows, the key table and the log's window lie outside of the heap, which is only a few MiB. With
+// Go's default the collector would run every few milliseconds. GOMEMLIMIT works as usual.
 func relaxGC() {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(200)

@@ -26,6 +26,10 @@ import (
 // job.
 const jobEnv = "ROWFALL_BENCH_JOB"
 
+// beforeEnv is the environment variable with the path of this test binary, built from an older
+// version of Rowfall. Its contender "rowfall" runs as the contender "rowfall-before".
+const beforeEnv = "ROWFALL_BENCH_BEFORE"
+
 func TestMain(m *testing.M) {
 	if text := os.Getenv(jobEnv); text != "" {
 		if err := runChild(text); err != nil {
@@ -39,7 +43,7 @@ func TestMain(m *testing.M) {
 
 // job is the task of a contender.
 type job struct {
-	Contender string // rowfall, canal, drain
+	Contender string // rowfall, rowfall-before, canal, drain, fed
 	MySQL     string // host:port
 	Tables    string // database of the tables: bench or census
 	Start     string // a POSITION as of `rowfall run --from`
@@ -49,11 +53,18 @@ type job struct {
 	// the run ends when the tables have been loaded.
 	Dir     string
 	Catchup bool
+	// Parallel is the number of SELECTs at a time of the initial load; 0 means 2.
+	Parallel int
 
 	// Redis is the address that canal writes to. FlushAfter is how long canal keeps fewer than
 	// flushCommands commands; 0 means no limit.
 	Redis      string
 	FlushAfter time.Duration
+
+	// Rows is the number of rows that a fed node has when it is ready. With Texts it has as many
+	// strings, too.
+	Rows  int
+	Texts bool
 }
 
 // usage is what a process has used since its start, at a moment.
@@ -71,7 +82,7 @@ type message struct {
 	// done: at the first row and at the marker, or at start and end of the initial load. usage:
 	// Last is the present usage.
 	First, Last usage
-	Window      int64 // done, of Rowfall: bytes of the log's window in memory
+	Rows        int // written: rows that a fed node has written at the last rate
 	Error       string
 }
 
@@ -98,6 +109,7 @@ type testPipe struct {
 	mu       sync.Mutex
 	out      *json.Encoder
 	goSignal chan struct{} // closed at the command "go"
+	rates    chan int      // rows/s of the command "rate", for a fed node
 }
 
 func (l *testPipe) send(m message) error {
@@ -111,15 +123,18 @@ func (l *testPipe) handleCommands(r io.Reader) {
 	stopProfile := profile("")
 	defer func() { stopProfile() }()
 	for in := bufio.NewScanner(r); in.Scan(); {
-		command, path, _ := strings.Cut(in.Text(), " ")
+		command, arg, _ := strings.Cut(in.Text(), " ")
 		switch command {
 		case "go":
 			close(l.goSignal)
 		case "profile":
 			stopProfile()
-			if stopProfile = profile(path); path == "" {
+			if stopProfile = profile(arg); arg == "" {
 				_ = l.send(message{Kind: "usage", Last: currentUsage(0)})
 			}
+		case "rate":
+			rate, _ := strconv.Atoi(arg)
+			l.rates <- rate
 		case "usage":
 			_ = l.send(message{Kind: "usage", Last: currentUsage(0)})
 		}
@@ -155,7 +170,9 @@ func runChild(text string) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	l := &testPipe{out: json.NewEncoder(os.Stdout), goSignal: make(chan struct{})}
+	l := &testPipe{
+		out: json.NewEncoder(os.Stdout), goSignal: make(chan struct{}), rates: make(chan int),
+	}
 	go func() { // ends with the process, because a read of standard input cannot be cancelled
 		l.handleCommands(os.Stdin)
 		cancel()
@@ -164,6 +181,7 @@ func runChild(text string) error {
 		"rowfall": runRowfall,
 		"canal":   runCanal,
 		"drain":   runDrain,
+		"fed":     runFed,
 	}
 	run := contenders[j.Contender]
 	if run == nil {
@@ -185,22 +203,40 @@ type child struct {
 }
 
 // contenderTimeout bounds the life of a contender, so that a hanging one fails the test.
-const contenderTimeout = 5 * time.Minute
+const contenderTimeout = 15 * time.Minute
+
+// gcPercent is the setting of Go's garbage collector for all contenders. cmd/rowfall uses it, too.
+const gcPercent = "GOGC=200"
+
+// executable returns the path of a contender's binary, and the contender's name in the binary.
+func executable(tb testing.TB, contender string) (path, name string) {
+	tb.Helper()
+	if name, ok := strings.CutSuffix(contender, "-before"); ok {
+		return os.Getenv(beforeEnv), name
+	}
+	path, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path, contender
+}
 
 // start starts a contender. It is stopped at the end of the test at the latest.
 func start(tb testing.TB, j job) *child {
 	tb.Helper()
+	var path string
+	c := &child{tb: tb, name: j.Contender}
+	path, j.Contender = executable(tb, j.Contender)
 	text, err := json.Marshal(j)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), contenderTimeout)
-	c := &child{tb: tb, name: j.Contender, cmd: exec.CommandContext(ctx, self)}
+	c.cmd = exec.CommandContext(ctx, path)
 	c.cmd.Env = append(os.Environ(), jobEnv+"="+string(text))
+	if _, set := os.LookupEnv("GOGC"); !set {
+		c.cmd.Env = append(c.cmd.Env, gcPercent)
+	}
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
 	if err != nil {

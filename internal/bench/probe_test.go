@@ -44,27 +44,26 @@ func (s server) info(field string) string {
 	return ""
 }
 
-func (s server) number(field string) int64 {
-	s.tb.Helper()
-	n, err := strconv.ParseInt(s.info(field), 10, 64)
-	if err != nil {
-		s.tb.Fatalf("INFO %s: %v", field, err)
-	}
-	return n
-}
-
-// waitUntil polls until done returns true, and returns the time after that call. It fails the test
-// after two minutes.
+// waitUntil polls each millisecond until done returns true, and returns the time after that call.
+// It fails the test after waitTimeout.
 func (s server) waitUntil(what string, done func() bool) time.Time {
 	s.tb.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; {
+	return s.waitUntilEvery(time.Millisecond, what, done)
+}
+
+// waitTimeout bounds each wait.
+const waitTimeout = 5 * time.Minute
+
+func (s server) waitUntilEvery(period time.Duration, what string, done func() bool) time.Time {
+	s.tb.Helper()
+	for deadline := time.Now().Add(waitTimeout); ; {
 		if done() {
 			return time.Now()
 		}
 		if time.Now().After(deadline) {
-			s.tb.Fatalf("waited two minutes: %s", what)
+			s.tb.Fatalf("waited %s: %s", waitTimeout, what)
 		}
-		preciseSleep(time.Millisecond)
+		preciseSleep(period)
 	}
 }
 
@@ -95,6 +94,17 @@ func (s server) heartbeat(ctx context.Context) (int, error) {
 		return -1, nil
 	}
 	return n, err
+}
+
+// hasHeartbeat returns a function that reports whether a heartbeat is visible.
+func (s server) hasHeartbeat(want int) func() bool {
+	return func() bool {
+		n, err := s.heartbeat(s.tb.Context())
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		return n >= want
+	}
 }
 
 // preciseSleep sleeps more precisely than time.Sleep, which may oversleep by a millisecond in an
@@ -144,16 +154,7 @@ func measureLatencies(s *source, rate int, d time.Duration, target server) laten
 	s.tb.Helper()
 	first := s.number(s.conn, `SELECT seq FROM bench.beat`) + 1
 	s.exec(s.conn, `UPDATE bench.beat SET seq = `+strconv.Itoa(first)+` WHERE id = 1`)
-	arrived := func(want int) func() bool {
-		return func() bool {
-			n, err := target.heartbeat(s.tb.Context())
-			if err != nil {
-				s.tb.Fatal(err)
-			}
-			return n >= want
-		}
-	}
-	target.waitUntil("the first heartbeat is visible", arrived(first))
+	target.waitUntil("the first heartbeat is visible", target.hasHeartbeat(first))
 
 	ctx, cancel := context.WithCancel(s.tb.Context())
 	defer cancel()
@@ -163,7 +164,7 @@ func measureLatencies(s *source, rate int, d time.Duration, target server) laten
 	began := time.Now()
 	l := s.runLoad(ctx, rate, d, first+1)
 	took := time.Since(began)
-	target.waitUntil("the last heartbeat is visible", arrived(len(l.commits)-1))
+	target.waitUntil("the last heartbeat is visible", target.hasHeartbeat(len(l.commits)-1))
 	preciseSleep(10 * time.Millisecond) // let recordHeartbeats read once more
 	cancel()
 	if err := <-recorded; err != nil {

@@ -35,11 +35,33 @@ func (r *report) addRow(figure, rowfall, rival, ratio, goal string) {
 	r.rows = append(r.rows, reportRow{"  " + figure, rowfall, rival, ratio, goal})
 }
 
+// compare adds a row with the medians of values of each round, and with the median of their ratios.
+// The ratio is that of one round, because the machine's speed differs from round to round.
+func (r *report) compare(
+	figure string, own, other []float64, unit func(float64) string, reach goal,
+) {
+	ratios := make([]float64, len(own))
+	for n := range own {
+		ratios[n] = own[n] / other[n]
+	}
+	ratio := median(ratios)
+	r.addRow(figure, unit(median(own)), unit(median(other)), times(ratio), reach(ratio))
+}
+
+// series returns a value of each round.
+func series[T any](rounds []T, value func(T) float64) []float64 {
+	values := make([]float64, len(rounds))
+	for n, r := range rounds {
+		values[n] = value(r)
+	}
+	return values
+}
+
 func (r *report) String() string {
-	rule := strings.Repeat("-", 130)
+	rule := strings.Repeat("-", 140)
 	text := append([]string{rule}, r.header...)
 	text = append(text, rule)
-	const columns = "%-46s %22s %22s %8s   %s"
+	const columns = "%-54s %22s %22s %8s   %s"
 	text = append(text, fmt.Sprintf(columns, "", "rowfall", "compared to", "ratio", "goal"))
 	for _, l := range r.rows {
 		one := fmt.Sprintf(columns, l.figure, l.rowfall, l.rival, l.ratio, l.goal)
@@ -47,6 +69,23 @@ func (r *report) String() string {
 	}
 	text = append(append(text, rule), r.notes...)
 	return strings.Join(text, "\n")
+}
+
+// goal returns the text of a figure's goal, and whether a value reaches it.
+type goal func(value float64) string
+
+func none(float64) string { return "" }
+
+func atMost(ratio float64) goal {
+	return func(value float64) string {
+		return goalText(fmt.Sprintf("at most %gx", ratio), value <= ratio)
+	}
+}
+
+func atLeast(ratio float64) goal {
+	return func(value float64) string {
+		return goalText(fmt.Sprintf("at least %gx", ratio), value >= ratio)
+	}
 }
 
 // goalText returns the goal of a figure and whether it was reached.
@@ -75,9 +114,11 @@ func thousands(f float64) string {
 	return text
 }
 
-func rows(f float64) string         { return thousands(f) + " rows/s" }
-func micros(seconds float64) string { return fmt.Sprintf("%.2f µs", seconds*1e6) }
-func times(f float64) string        { return fmt.Sprintf("%.2fx", f) }
-func millis(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
-func bytesPerRow(f float64) string  { return fmt.Sprintf("%.0f B", f) }
-func (l latency) String() string    { return millis(l.p50) + " / " + millis(l.p99) }
+func microseconds(seconds float64) string { return fmt.Sprintf("%.0f µs", seconds*1e6) }
+func rows(f float64) string               { return thousands(f) + " rows/s" }
+func micros(seconds float64) string       { return fmt.Sprintf("%.2f µs", seconds*1e6) }
+func times(f float64) string              { return fmt.Sprintf("%.2fx", f) }
+func millis(d time.Duration) string       { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
+func bytesPerRow(f float64) string        { return fmt.Sprintf("%.0f B/row", f) }
+func mib(bytes float64) string            { return fmt.Sprintf("%s MiB", thousands(bytes/(1<<20))) }
+func (l latency) String() string          { return millis(l.p50) + " / " + millis(l.p99) }

@@ -3,6 +3,7 @@
 package bench_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,22 +31,18 @@ source:
     user: root
     tls: {mode: disabled}
     start: %s
+  backfill: {parallel: %d}
 tables:
   "%s.*": {}
 sink:
   node:
     listen: 127.0.0.1:0
     dir: %s
-    log: {memory: %d}
 `
-
-// logWindow is the number of bytes of the log that are kept in memory. It is the default value,
-// set explicitly because the report names it.
-const logWindow = 64 << 20
 
 // runRowfall is the contender of a node with its pipeline.
 func runRowfall(ctx context.Context, j job, l *testPipe) error {
-	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, j.Tables, j.Dir, logWindow)
+	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, cmp.Or(j.Parallel, 2), j.Tables, j.Dir)
 	config, err := file.Parse("bench.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		return err
@@ -88,7 +85,6 @@ func runRowfall(ctx context.Context, j job, l *testPipe) error {
 	if err != nil {
 		return err
 	}
-	done.Window = min(logWindow, int64(member.Node.Offset()))
 	if err := l.send(done); err != nil {
 		return err
 	}

@@ -133,6 +133,12 @@ const insertPeople = `INSERT INTO census.people
 		ELT(1 + i %% 4, 'CH', 'NO', 'BR', 'JP'), RAND() * 10000, FLOOR(RAND() * 1000),
 		'2020-01-01' + INTERVAL i SECOND FROM n`
 
+// updatePeople updates a range of rows. Text columns change their length with each pass.
+const updatePeople = `UPDATE census.people SET balance = balance + 1, visits = visits + 1,
+	name = CONCAT('Person ', id, REPEAT('+', %d %% 9)),
+	city = ELT(1 + (id + %d) %% 4, 'Zürich', 'Oslo', 'São Paulo', 'Kyoto')
+	WHERE id BETWEEN %d AND %d`
+
 // sourceConfig returns the configuration of a connection to the MySQL server.
 func sourceConfig(addr string) mysql.Config {
 	return mysql.Config{

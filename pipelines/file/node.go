@@ -66,7 +66,7 @@ var NodeSettings = []NodeSetting{
 		func(n *NodeConfig) Value { return plainText{&n.MasterPassword} },
 	},
 	{
-		"log.memory", "log-memory", "64MiB", "bytes of the log's newest part kept in memory",
+		"log.memory", "log-memory", "64MiB", "most bytes of log in memory for lagging replicas",
 		func(n *NodeConfig) Value { return size{p: &n.Log.Memory, positive: true} },
 	},
 	{

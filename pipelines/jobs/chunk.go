@@ -33,12 +33,16 @@ type chunk struct {
 	extension
 }
 
-// nextChunk returns the chunk that continues a range of a table.
+// nextChunk returns the chunk that continues a range of a table. If the range has a chunk that was
+// read and is not applied yet, the new one continues after that.
 func (e *Engine) nextChunk(t *Table, r *keyRange) *chunk {
 	c := r.repeat
 	if c == nil {
 		c = &chunk{
 			after: r.After, until: r.Until, limit: min(firstChunkRows, e.config.ChunkRows),
+		}
+		if before, _ := t.chunksOf(r); before != nil {
+			c.after = before.result.Last
 		}
 		if r.nextRows > 0 {
 			c.limit = r.nextRows
@@ -148,14 +152,17 @@ func (c *chunk) retry(e *Engine) bool {
 	return true
 }
 
-// nextLimit returns the limit of the chunk after this one: at most twice this chunk's limit, since
-// larger rows may follow.
+// growth limits how much a chunk may be larger than the one before, since larger rows may follow. A
+// chunk that does not fit is cut short, which costs a connection.
+const growth = 8
+
+// nextLimit returns the limit of the chunk after this one.
 func (c *chunk) nextLimit(most int) int {
 	if len(c.read) == 0 {
 		return min(firstChunkRows, most)
 	}
 	size := c.size()/len(c.read) + 1
-	return max(1, min(most, c.bytes/size, 2*c.limit))
+	return max(1, min(most, c.bytes/size, growth*c.limit))
 }
 
 // apply writes the clean rows of a chunk in units. The last unit carries how far the range was

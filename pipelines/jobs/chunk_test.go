@@ -319,6 +319,68 @@ db.o:
 	})
 }
 
+// The clean rows of a chunk are written once, in their order, in units of at most unitRows rows.
+// Dirty rows, large rows and the early units of the world lie between them.
+func TestUnitsOfAChunk(t *testing.T) {
+	for _, dirtyOf := range []func(id int) bool{
+		func(int) bool { return false },
+		func(int) bool { return true },
+		func(id int) bool { return id%7 == 0 },
+		func(id int) bool { return id < 600 || id > 1290 },
+	} {
+		w := newWorld(t, 1, Config{Parallel: 1, ChunkRows: 2000})
+		w.plans[tablePeople] = compile(t, `"census.*": {}`, tablePeople)
+		w.start()
+		table, e := w.tables["people"], w.engine
+		c := e.nextChunk(table, table.openRanges()[0])
+		c.table = table
+		var want []string
+		for id := range 1300 {
+			cells := person(id)
+			if id%100 == 50 {
+				cells[1] = bytes.Repeat([]byte{'x'}, 2*pieceBytes)
+			}
+			r := row(tablePeople, cells)
+			if err := c.Add(r); err != nil {
+				t.Fatal(err)
+			}
+			if !dirtyOf(id) {
+				want = append(want, "people:"+strconv.Itoa(id))
+				continue
+			}
+			change := &binlog.Change{Op: binlog.Update, Before: r, After: r}
+			if err := c.markDirty(change); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.write(t.Context(), e, table, &c.dirty); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, u := range w.sink.Units(0) {
+			n := len(got)
+			for b := []byte(u.Commands); len(b) > 0; {
+				args, size, err := resp.ParseCommand(b, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b = b[size:]; string(args[0]) == "HSET" {
+					got = append(got, string(args[1]))
+				}
+			}
+			if len(got)-n > unitRows {
+				t.Errorf("a unit has %d rows", len(got)-n)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d rows were written, want %d", len(got), len(want))
+		}
+	}
+}
+
 // The deferred commands of a row move with the row's other commands from the chunk into the unit.
 func TestChunkMovesDeferredCommands(t *testing.T) {
 	w, _ := numbered(t, Config{}, 1)
@@ -334,7 +396,7 @@ func TestChunkMovesDeferredCommands(t *testing.T) {
 		if i == 1 {
 			continue // the row is dirty
 		}
-		if err := c.writeRow(t.Context(), w.engine, row, marks[i+1], i == 2); err != nil {
+		if err := c.writeRows(t.Context(), w.engine, row, marks[i+1], i == 2); err != nil {
 			t.Fatal(err)
 		}
 	}

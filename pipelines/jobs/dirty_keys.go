@@ -49,6 +49,9 @@ func (d *dirtyKeys) restrictTo(rows iter.Seq[[]byte]) {
 // overflow discards all keys.
 func (d *dirtyKeys) overflow() { *d = dirtyKeys{overflowed: true} }
 
+// isEmpty reports whether contains returns false for every row.
+func (d *dirtyKeys) isEmpty() bool { return d.clean == nil && len(d.seen) == 0 }
+
 // contains reports whether a row of the chunk was changed.
 func (d *dirtyKeys) contains(key []byte) bool {
 	if d.clean != nil {

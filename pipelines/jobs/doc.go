@@ -57,12 +57,17 @@
 //
 // # Ranges
 //
-// Each table has one task at a time, with one exception. If a worker is idle and no other table
-// waits, a large table is read in several ranges of its key: Table.ranges. Each range has one chunk
-// in flight at most, and its own position, row limit and chunk to repeat. Each chunk has its own
-// bracket and dirty keys: a change is marked in all chunks of the table that are in flight, because
-// it may move a row from one range to another. The ranges have no state in common, so the order in
-// which their chunks are applied does not matter, and a row that two chunks read is written twice.
+// Each table has one task at a time, with two exceptions. If a worker is idle and no other table
+// waits, a large table is read in several ranges of its key: Table.ranges. Each range has its own
+// position, row limit and chunk to repeat. Each chunk has its own bracket and dirty keys: a change
+// is marked in all chunks of the table that are in flight, because it may move a row from one range
+// to another. The ranges have no state in common, so the order in which their chunks are applied
+// does not matter, and a row that two chunks read is written twice.
+//
+// If no range can be divided, an idle worker reads the next chunk of a range while the chunk before
+// waits for its fence or is applied. The two are applied in their order, because each stores how far
+// the range was read.
+//
 // The sweep begins when the last range was read. An interruption discards the chunks of all ranges.
 //
 // A range is divided in the middle between its position and its end, as numbers. So tables

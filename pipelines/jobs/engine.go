@@ -230,6 +230,11 @@ func (e *Engine) Step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(e.pending) > 0 { // the workers read while the loop applies
+		if _, err := e.request(ctx, time.Now()); err != nil {
+			return err
+		}
+	}
 	if err := e.applyPassed(ctx); err != nil {
 		return err
 	}
@@ -274,7 +279,7 @@ func (e *Engine) receive() error {
 			e.finish(b)
 		default:
 			if c, ok := t.(*chunk); ok {
-				c.received()
+				c.received(e.config.ChunkRows)
 			}
 			e.pending = append(e.pending, t)
 		}
@@ -304,7 +309,7 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 			e.repeated++
 			e.finish(b)
 			continue
-		case !e.hasPassed(&b.fence):
+		case !e.hasPassed(&b.fence) || !isNext(t):
 			keep = append(keep, t)
 			continue
 		}
@@ -317,6 +322,13 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 	clear(e.pending[len(keep):]) // so that applied tasks can be collected
 	e.pending = keep
 	return nil
+}
+
+// isNext reports whether a result may be applied before the other ones of its table: a chunk is
+// applied after the chunk before in its range.
+func isNext(t task) bool {
+	c, ok := t.(*chunk)
+	return !ok || c.isFirst()
 }
 
 // hasPassed reports whether the stream has passed a fence. It compares with the stream's position,

@@ -18,6 +18,8 @@ import (
 // the chunk: they have the same F and the same dirty keys, and H of the last SELECT is after H of
 // the SELECTs before. That ends when the stream has passed H of the first SELECT, so a chunk waits
 // for twice the lag at most. It also ends when the chunk has its share of Config.ChunkBytes.
+//
+// If another worker has read the next chunk of the range ahead, only that chunk is extended.
 
 // extension is the state of the SELECTs that extend a chunk.
 type extension struct {
@@ -32,11 +34,12 @@ type extension struct {
 // isExtended reports whether the current SELECT is not the first one of the chunk.
 func (x *extension) isExtended() bool { return x.kept > 0 }
 
-// received records what a SELECT has read. The loop calls it.
-func (c *chunk) received() {
+// received records what a SELECT has read. most is Config.ChunkRows. The loop calls it.
+func (c *chunk) received(most int) {
 	if !c.isExtended() {
 		c.firstFence = c.fence
 	}
+	c.of.nextRows = c.nextLimit(most)
 	if c.findMaximum {
 		c.of.maximum = c.result.Maximum
 	}
@@ -101,6 +104,9 @@ func (e *Engine) canExtend(c *chunk) bool {
 		return false
 	case len(c.read) == 0 || e.hasPassed(&c.firstFence):
 		return false
+	}
+	if _, second := c.table.chunksOf(c.of); second != nil && second != c {
+		return false // the second chunk has the rows that follow
 	}
 	return !c.isAtEnd() && !c.of.endsAt(c.table.Schema, c.result.Last) && c.hasRoom()
 }

@@ -150,7 +150,7 @@ func TestExtensionIsUndone(t *testing.T) {
 				if err := c.run(t.Context(), &begin); err != nil {
 					t.Fatal(err)
 				}
-				c.received()
+				c.received(w.config.ChunkRows)
 				if !w.engine.canExtend(c) {
 					t.Fatal("the chunk cannot be extended")
 				}

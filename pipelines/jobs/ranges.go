@@ -16,7 +16,8 @@ import (
 // range. While a worker is idle, the widest range is divided in the middle of the values that the
 // first key column has left. The middle is computed, so that column must be an integer. The rows
 // may lie anywhere between the values: if a half turns out to be empty, the other one is divided
-// again.
+// again. If no range can be divided, an idle worker reads ahead: the next chunk of a range, while
+// the range's chunk before waits for its fence or is applied. Both are applied in their order.
 
 // splitChunks is the number of chunks that a table must have left, by the estimate of its rows, so
 // that one of its ranges is divided.
@@ -29,7 +30,7 @@ type keyRange struct {
 	// the chunk's limit unless that is 0.
 	repeat   *chunk
 	nextRows int
-	// readTo is the last row of the chunk in flight, as far as it was read; nil if unknown.
+	// readTo is the last row of the last chunk that was read; nil if unknown.
 	readTo [][]byte
 	// maximum is the largest value of the first key column at the time of a SELECT; nil if it was
 	// not read, or if Until is set. Rows with larger values that were added later belong to the
@@ -133,7 +134,7 @@ func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
 			continue
 		}
 		for _, r := range t.ranges {
-			if !t.isReading(r) {
+			if first, _ := t.chunksOf(r); first == nil {
 				return t, r
 			}
 		}
@@ -146,15 +147,48 @@ func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
 			return t, r
 		}
 	}
+	for _, t := range e.pending {
+		c, ok := t.(*chunk)
+		if ok && c.canReadAhead() && !c.table.pausedUntil.After(now) {
+			return c.table, c.of
+		}
+	}
 	return nil, nil
 }
 
-// isReading reports whether a range has a task.
-func (t *Table) isReading(r *keyRange) bool {
-	return slices.ContainsFunc(t.tasks, func(other task) bool {
+// chunksOf returns the chunks of a range that are in flight or wait to be applied, in the order of
+// their rows. There are two at most.
+func (t *Table) chunksOf(r *keyRange) (first, second *chunk) {
+	for _, other := range t.tasks {
 		c, ok := other.(*chunk)
-		return ok && c.of == r
-	})
+		switch {
+		case !ok || c.of != r:
+		case first == nil:
+			first = c
+		default:
+			second = c
+		}
+	}
+	return first, second
+}
+
+// canReadAhead reports whether the next chunk of c's range may be read although c, which was read,
+// is not applied yet. The next chunk stays valid, because c will not be read again: the dirty keys
+// of a chunk that was read cannot overflow.
+func (c *chunk) canReadAhead() bool {
+	if c.discarded || !c.table.hasJob() || c.dirty.overflowed {
+		return false
+	}
+	if _, second := c.table.chunksOf(c.of); second != nil {
+		return false
+	}
+	return !c.isAtEnd() && !c.of.endsAt(c.table.Schema, c.result.Last)
+}
+
+// isFirst reports whether the chunks of the range before c are applied.
+func (c *chunk) isFirst() bool {
+	first, _ := c.table.chunksOf(c.of)
+	return first == c
 }
 
 // split divides the widest range of a table in two, and returns the second one; nil if no range can

@@ -12,6 +12,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
 	"rowfall/sink/sinktest"
 )
 
@@ -22,23 +23,24 @@ func TestRangesAgainstModel(t *testing.T) {
 	if testing.Short() {
 		seeds = 20
 	}
-	inRanges, resumed, extended := 0, 0, 0
+	inRanges, resumed, extended, ahead := 0, 0, 0, 0
 	for seed := range seeds {
 		if !t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := testRanges(t, seed)
 				inRanges, resumed = inRanges+w.inRanges, resumed+w.resumedRanges
-				extended += w.extended
+				extended, ahead = extended+w.extended, ahead+w.ahead
 			})
 		}) {
 			return
 		}
 	}
 	t.Logf("%d steps with several ranges of a table in flight, %d jobs resumed in ranges, "+
-		"%d steps with chunks that were extended", inRanges, resumed, extended)
-	if inRanges == 0 || resumed == 0 || extended == 0 {
+		"%d steps with chunks that were extended, %d with chunks that were read ahead",
+		inRanges, resumed, extended, ahead)
+	if inRanges == 0 || resumed == 0 || extended == 0 || ahead == 0 {
 		t.Error("no table was read, or no job was resumed, in several ranges, " +
-			"or no chunk was extended")
+			"or no chunk was extended or read ahead")
 	}
 }
 
@@ -49,7 +51,9 @@ func testRanges(t *testing.T, seed uint64) *world {
 		Parallel: 2 + w.rng.IntN(3), ChunkRows: 1 + w.rng.IntN(5),
 		DirtyKeyBytes: dirtyKeyCost * (1 + w.rng.IntN(6)) << w.rng.IntN(6),
 	}
-	w.splitChunks, w.estimate, w.hasReplicas = 1, 150, w.rng.IntN(3) == 0
+	// A range is read ahead once it has too few rows to be divided.
+	w.splitChunks = []int{1, 20, 1000}[w.rng.IntN(3)]
+	w.estimate, w.hasReplicas = 150, w.rng.IntN(3) == 0
 	for range 200 {
 		w.changeAnywhere()
 	}
@@ -283,6 +287,64 @@ func TestTablesOfOneRange(t *testing.T) {
 		}
 		w.run()
 	})
+}
+
+// While a chunk waits for its fence, an idle worker reads the next chunk of its range, and no third.
+// The chunks are applied in their order, also if only the second one's fence has passed.
+func TestReadAhead(t *testing.T) {
+	inRanges(t, Config{Parallel: 2, ChunkRows: 10}, tablestate.Job{}, idsFrom(0, 35),
+		func(t *testing.T, w *world, o *Table) {
+			w.server.set(tableO, nil, cellsOf("35", "1")) // the stream has not sent this row yet
+			w.step()
+			w.allowQuery()
+			w.step()
+			if len(o.tasks) != 2 || len(o.ranges) != 1 {
+				t.Fatalf("%d chunks of %d ranges are in flight", len(o.tasks), len(o.ranges))
+			}
+			first, second := o.tasks[0].(*chunk), o.tasks[1].(*chunk)
+			if string(second.after[0]) != "9" || first.isExtended() {
+				t.Fatalf("the second chunk is after %s, the first is extended: %v", second.after,
+					first.isExtended())
+			}
+			second.isFull = true // so that it is not extended
+			w.allowQuery()
+			w.step()
+			if len(w.engine.pending) != 2 || len(o.tasks) != 2 || w.engine.canExtend(first) || o.Job.Rows != 0 {
+				t.Fatalf("%d chunks are in flight; the first can be extended: %v; %d rows applied",
+					len(o.tasks), w.engine.canExtend(first), o.Job.Rows)
+			}
+			second.fence = at(0)
+			if err := w.engine.applyPassed(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if o.Job.Rows != 0 {
+				t.Fatal("the second chunk was applied before the first")
+			}
+			w.advance()
+			w.step()
+			if o.Job.Rows < 20 || string(o.Job.After[0]) < "19" {
+				t.Errorf("%d rows were applied, up to %s", o.Job.Rows, o.Job.After)
+			}
+		})
+}
+
+// While the loop applies a chunk, an idle worker has the next chunk of the range.
+func TestReadsWhileLoopApplies(t *testing.T) {
+	inRanges(t, Config{Parallel: 2, ChunkRows: 10}, tablestate.Job{}, idsFrom(0, 35),
+		func(t *testing.T, w *world, o *Table) {
+			inFlight := 0
+			w.sink.Before = func(*sink.Unit) error {
+				inFlight = max(inFlight, len(o.tasks))
+				return nil
+			}
+			w.step()
+			w.allowQuery()
+			w.step()
+			w.sink.Before = nil
+			if o.Job.Rows != 10 || inFlight != 2 {
+				t.Errorf("%d rows were applied while %d chunks were in flight", o.Job.Rows, inFlight)
+			}
+		})
 }
 
 // An error of one range discards what the other ones have read, and each continues where it was.

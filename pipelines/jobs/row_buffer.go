@@ -25,6 +25,8 @@ type rowBuffer struct {
 	// of each row.
 	hasLetters bool
 	rowKeys    []Key
+
+	change binlog.Change // of add; a variable would be allocated for each row
 }
 
 // readRow is a row of a buffer: the ends of its key in keys, and of its commands or expectations in
@@ -79,12 +81,13 @@ func (b *rowBuffer) add(row *binlog.Row) error {
 			return nil
 		})
 	} else {
-		change := binlog.Change{Table: b.plan.Table(), Op: binlog.Insert, After: row}
+		b.change = binlog.Change{Table: b.plan.Table(), Op: binlog.Insert, After: row}
 		origin := transform.Origin{Load: true}
 		if b.plan.Expires() {
 			origin.Now = b.now() * 1000
 		}
-		err = b.plan.Append(&b.unit, &change, transform.FullRow, origin)
+		err = b.plan.Append(&b.unit, &b.change, transform.FullRow, origin)
+		b.change.After = nil
 	}
 	if err != nil {
 		fault, err := rowFaultOf(err, row, Order(b.plan.Table(), b.plan))
@@ -117,26 +120,33 @@ func (b *rowBuffer) eachKey(yield func(key []byte) bool) {
 	}
 }
 
+// pieceBytes is how many bytes of rows are put into the unit at once. A unit may exceed its limit of
+// bytes by as much.
+const pieceBytes = 32 << 10
+
 // write writes the rows of table t that are not dirty, in units. The last rows stay in the unit. If
 // the rows need too many dead letters, the table is in quarantine afterwards, with t.Fault set.
 func (b *rowBuffer) write(ctx context.Context, e *Engine, t *Table, dirty *dirtyKeys) error {
 	if err := e.host.Flush(ctx); err != nil {
 		return err
 	}
-	inUnit, key := 0, 0
-	var from transform.Mark
-	for i, row := range b.read {
-		if !dirty.contains(b.keys[key:row.keyEnd]) {
-			if err := b.writeLetter(e, t, i, from, row.end); err != nil || t.Fault != nil {
-				return err
-			}
-			if err := b.writeRow(ctx, e, from, row.end, i == len(b.read)-1); err != nil {
-				return err
-			}
-			inUnit++
+	isOneUnit := b.isOneUnit()
+	inUnit := 0
+	for i := 0; i < len(b.read); {
+		n := b.cleanRows(i, dirty, max(1, unitRows-inUnit))
+		if n == 0 {
+			i++
+			continue
 		}
-		from, key = row.end, row.keyEnd
-		if b.isOneUnit() {
+		from, to := b.startOf(i).end, b.read[i+n-1].end
+		if err := b.writeLetter(e, t, i, from, to); err != nil || t.Fault != nil {
+			return err
+		}
+		i, inUnit = i+n, inUnit+n
+		if err := b.writeRows(ctx, e, from, to, i == len(b.read)); err != nil {
+			return err
+		}
+		if isOneUnit {
 			continue
 		}
 		flushed, err := e.host.FlushIfLarge(ctx, inUnit, unitRows)
@@ -148,6 +158,36 @@ func (b *rowBuffer) write(ctx context.Context, e *Engine, t *Table, dirty *dirty
 		}
 	}
 	return nil
+}
+
+// startOf returns where the key and the commands of a row begin: the ends of the row before.
+func (b *rowBuffer) startOf(row int) readRow {
+	if row == 0 {
+		return readRow{}
+	}
+	return b.read[row-1]
+}
+
+// cleanRows returns how many rows from the given one on are written together, at most most: rows
+// that are not dirty. It is 0 if the given row is dirty, and 1 if each row is compared, or may have
+// a letter.
+func (b *rowBuffer) cleanRows(row int, dirty *dirtyKeys, most int) int {
+	if b.compare || b.hasLetters || len(b.faults) > 0 {
+		most = 1
+	}
+	rows := b.read[row:]
+	rows = rows[:min(len(rows), most)]
+	start := b.startOf(row)
+	key := start.keyEnd
+	for i := range rows {
+		r := &rows[i]
+		isDirty := !dirty.isEmpty() && dirty.contains(b.keys[key:r.keyEnd])
+		if isDirty || i > 0 && r.end.Bytes-start.end.Bytes > pieceBytes {
+			return i
+		}
+		key = r.keyEnd
+	}
+	return len(rows)
 }
 
 // writeLetter keeps a letter of a row that could not be turned into commands, or clears the letter
@@ -167,9 +207,9 @@ func (b *rowBuffer) writeLetter(e *Engine, t *Table, row int, from, to transform
 	return nil
 }
 
-// writeRow puts the row between two marks of the buffer into the host's unit. isLast means that the
-// buffer is not needed afterwards.
-func (b *rowBuffer) writeRow(
+// writeRows puts the rows between two marks of the buffer into the host's unit; with compare, one
+// row. isLast means that the buffer is not needed afterwards.
+func (b *rowBuffer) writeRows(
 	ctx context.Context, e *Engine, from, to transform.Mark, isLast bool,
 ) error {
 	u := e.host.Commands()

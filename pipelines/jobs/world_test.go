@@ -57,7 +57,7 @@ var (
 )
 
 // compile returns the plan of a table under the tables section of a pipeline file.
-func compile(t *testing.T, tables string, table *binlog.Table) *transform.Plan {
+func compile(t testing.TB, tables string, table *binlog.Table) *transform.Plan {
 	t.Helper()
 	config := filetest.Parse(t, "x.yaml", `pipeline: shop
 source:
@@ -122,7 +122,8 @@ type world struct {
 	queries          chan struct{}
 	corrupt          func(*binlog.Table) // called before a table is read again
 	faults, restarts int
-	inRanges         int // steps after which a table had several chunks in flight
+	inRanges         int // steps after which a table had chunks of several ranges in flight
+	ahead            int // steps after which a chunk was read ahead of another one
 	resumedRanges    int // restarts of a job that was stored with several ranges
 	extended         int // steps after which an extended chunk waited for its fence
 	reconciled       int
@@ -226,8 +227,20 @@ func (w *world) step() {
 		w.failed(err)
 	}
 	for _, t := range w.engine.running {
-		if len(t.tasks) > 1 {
+		ranges := make(map[*keyRange]int)
+		for _, other := range t.tasks {
+			if c, ok := other.(*chunk); ok && !c.discarded {
+				ranges[c.of]++
+			}
+		}
+		if len(ranges) > 1 {
 			w.inRanges++
+		}
+		for _, chunks := range ranges {
+			if chunks > 2 {
+				w.t.Fatalf("a range has %d chunks in flight", chunks)
+			}
+			w.ahead += chunks - 1
 		}
 	}
 	for _, task := range w.engine.pending {

@@ -69,7 +69,7 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 		config:    c.MySQL,
 		addresses: addresses,
 		readFrom:  c.File.Source.ReadFrom,
-		dump: dump.Config{
+		dump: dump.Config{OwnThread: true,
 			MySQL: c.MySQL, ServerID: serverID(c.File), Logger: c.Log,
 		},
 		replayID: replayID(c.File),

@@ -17,6 +17,9 @@ type Stream interface {
 	Position() *binlog.Position
 	// Buffered reports whether another event was received already.
 	Buffered() bool
+	// Fill receives what the source has sent already, without waiting for more. It reports whether
+	// it received anything.
+	Fill() bool
 	// Wake makes a waiting or the following Next return a Progress event.
 	Wake()
 	// Forget makes the stream look up every table again, from the next statement on.

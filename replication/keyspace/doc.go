@@ -69,9 +69,11 @@
 //	                   packed value (see package value)
 //	        0 to 3     padding to a multiple of 4
 //
-// Slots are stored in small shards, and records in the chunks of package arena. The garbage
-// collector scans neither. A hash whose field names have occurred before stores the number of a
-// shape in their place, so a row takes its values and one byte for each.
+// Slots are stored in small shards, and records in the chunks of package arena. Both are memory
+// pages outside the Go heap, so the heap of a node has a few MiB, whatever the number of its keys,
+// and the room for growth that the garbage collector needs is as small. A hash whose field names
+// have occurred before stores the number of a shape in their place, so a row takes its values and
+// one byte for each.
 //
 // A large collection is stored in trees (see package btree), whose nodes are in an arena of their
 // own. The garbage collector sees only a few words beside its record. The expiry index is such a
@@ -85,9 +87,11 @@
 // are ordered by the keys' full hashes.
 //
 // A shard that a snapshot holds is copied before its first change, in Stage, without the lock.
-// Shards hold up to 3,500 slots, so a copy takes microseconds. If a twelfth of the arena is
-// garbage, each Publish compacts in proportion to what it has written: for hundreds of microseconds
-// at most, holding the lock for some microseconds at a time.
+// Shards hold up to 3,500 slots, so a copy takes microseconds. The slots of a replaced shard are
+// freed when two conditions hold: the writer has held the write lock since, so that no reader uses
+// the shard, and the last snapshot has read it. If a twelfth of the arena is garbage, each Publish
+// compacts in proportion to what it has written: for hundreds of microseconds at most, holding the
+// lock for some microseconds at a time.
 //
 // # What is slow
 //

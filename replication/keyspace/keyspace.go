@@ -50,7 +50,8 @@ type Options struct {
 // for one goroutine, the writer. All other methods may be called from any goroutine.
 type Keyspace struct {
 	readState
-	nodes *btree.Nodes
+	nodes  *btree.Nodes
+	shards *shardMemory
 
 	// expiryIndex orders the keys that expire, by time (u64 big-endian) and key. Only the writer
 	// uses it.
@@ -83,7 +84,8 @@ func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 	k.nodes = btree.NewNodes(k.trees)
 	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
 	k.expiryIndex = k.nodes.Tree()
-	k.table = newTable(k.arena)
+	k.shards = newShardMemory()
+	k.table = newTable(k.arena, k.shards)
 	// Every user of an arena's bytes keeps the keyspace reachable: see pin.
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.arena)
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.trees)
@@ -98,13 +100,15 @@ func (k *Keyspace) Publish() {
 	}
 	k.mu.Lock()
 	if st.flushed {
-		k.published = published{table: newTable(k.arena)}
+		k.table.removeAll()
+		k.published = published{table: newTable(k.arena, k.shards)}
 	}
 	for i := range st.changes {
 		k.publishLocked(&st.changes[i])
 	}
 	k.memory = k.stats()
 	k.mu.Unlock()
+	k.shards.release(maxReleased)
 	k.expiryIndex = st.expiryIndex
 	written := 0
 	for i := range st.changes {
@@ -204,6 +208,9 @@ const tidySteps = 64
 // tidyNodes is how many nodes of deleted trees one Tidy frees, which takes about 2 milliseconds.
 const tidyNodes = 16 << 10
 
+// tidyShards is how many replaced shards one Tidy frees, which takes about 2 milliseconds.
+const tidyShards = 256
+
 // Tidy releases memory that no reader uses any more. Publish does the same, a little at a time. The
 // writer calls Tidy from time to time for periods without units. While a unit is staged, it does
 // nothing.
@@ -219,11 +226,15 @@ func (k *Keyspace) Tidy() {
 			break
 		}
 	}
-	if now := k.stats(); now != k.memory {
+	k.arena.TrimSpare()
+	k.trees.TrimSpare()
+	if now := k.stats(); now != k.memory || len(k.shards.replaced) > 0 {
 		k.mu.Lock()
 		k.memory = now
 		k.mu.Unlock()
 	}
+	k.shards.release(tidyShards)
+	k.shards.trim()
 }
 
 // expiryKey returns the key of the expiry index for a key that expires at `at`. It is valid until
@@ -274,8 +285,12 @@ func (k *Keyspace) Counts() (keys, expires, hidden int) {
 	return k.keys, k.expires, k.hiddenKeys
 }
 
-// Memory returns the memory of records and trees in bytes, as of the last unit or Tidy. Slots,
-// about 11 bytes per key, are not included.
+// TableSize returns the memory of the key table in bytes: about 11 bytes per key, and what
+// snapshots hold or new keys can use.
+func (k *Keyspace) TableSize() int64 { return k.shards.bytes.Load() }
+
+// Memory returns the memory of records and trees in bytes, as of the last unit or Tidy. The key
+// table is not included: see TableSize.
 func (k *Keyspace) Memory() arena.Stats {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -133,6 +133,7 @@ func (l *Loader) add(
 	k.count(rec, 1)
 	k.memory = k.stats()
 	k.mu.Unlock()
+	k.shards.release(maxReleased)
 	k.nodes.Commit()
 	k.trees.Advance()
 	return nil

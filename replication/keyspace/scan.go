@@ -199,9 +199,9 @@ func (k *readState) scan(
 		k.mu.RLock()
 		d := k.table.dir.Load()
 		s := d.shard(hash)
-		for i := k.table.seek(s, hash); i < len(s.slots) && len(found) <= max(count-n, 0); i++ {
-			if s.slots[i] != 0 {
-				found = append(found, k.table.record(s.slots[i].at()))
+		for i := k.table.seek(s, hash); i < s.slots.len() && len(found) <= max(count-n, 0); i++ {
+			if e := s.slots.at(i); e != 0 {
+				found = append(found, k.table.record(e.at()))
 			}
 		}
 		after := s.after(hash)

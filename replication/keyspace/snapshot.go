@@ -67,11 +67,12 @@ func (s *Snapshot) records(visit func(rec record, big *value.Big) error) error {
 	}
 	s.read = true
 	for i, sh := range s.shards {
-		for j := range sh.slots {
-			if sh.slots[j] == 0 {
+		for j := range sh.slots.len() {
+			e := sh.slots.at(j)
+			if e == 0 {
 				continue
 			}
-			rec := record(stringOf(s.k.arena.At(sh.slots[j].at())))
+			rec := record(stringOf(s.k.arena.At(e.at())))
 			var big *value.Big
 			if rec.isBig() {
 				big = sh.bigs[rec.key()]

@@ -198,7 +198,7 @@ func (k *Keyspace) targetAt(key []byte, at *keySlot) target {
 	if t.base == "" || t.base.key() != string(key) {
 		t.baseAt = 0
 		if t.slot, t.base = k.table.locate(s, t.hash, key); t.base != "" {
-			t.baseAt = s.slots[t.slot].at()
+			t.baseAt = s.slots.at(t.slot).at()
 		}
 	}
 	if t.base.isBig() {

@@ -3,6 +3,7 @@ package keyspace
 import (
 	"maps"
 	"math/bits"
+	"runtime"
 	"strings"
 	"sync/atomic"
 
@@ -14,15 +15,13 @@ import (
 // about 20 microseconds.
 const maxShardKeys = 3500
 
-// minShardSize is the size of an empty shard, in slots.
-const minShardSize = 8
-
 // table maps keys to records. It is a directory from the top bits of a key's hash to shards
 // (extendible hashing). Splitting, growing and copying a shard change no content, so the writer
 // does that while readers read. put, move and remove need the write lock.
 type table struct {
-	dir   atomic.Pointer[directory]
-	arena *arena.Arena
+	dir    atomic.Pointer[directory]
+	arena  *arena.Arena
+	memory *shardMemory
 }
 
 // directory has 2^depth entries. A shard of depth d occupies 2^(depth-d) adjacent entries: all
@@ -40,8 +39,10 @@ type shard struct {
 	count int
 	// slots are sorted by the 64-bit hashes of their keys. A key is stored at home(tag), or after
 	// it with no empty slot in between. The last slot is always empty.
-	slots []slot
-	bigs  map[string]*value.Big // the trees of records with flagBig
+	slots   slots
+	mapped  bool                  // slots are memory pages of their own
+	cleanup runtime.Cleanup       // of mapped slots
+	bigs    map[string]*value.Big // the trees of records with flagBig
 
 	// pins counts the snapshots that still have to read this shard. While it is not zero, the shard
 	// must not change. It rises only under the read or write lock, and only for a shard in the
@@ -54,32 +55,25 @@ type shard struct {
 	reservedFor uint64
 }
 
-// slot holds the tag, 24 bits of the hash, above the record's address. 0 is an empty slot.
-type slot uint64
+// maxLag is how many bits of a shard's prefix its tags may repeat. New tags need the hashes of all
+// keys, so they are computed only once in maxLag splits.
+const maxLag = 8
 
-const (
-	tagBits = 64 - arena.AddrBits
-	// maxLag is how many bits of a shard's prefix its tags may repeat. New tags need the hashes of
-	// all keys, so they are computed only once in maxLag splits.
-	maxLag = 8
-)
-
-func (e slot) tag() uint32 { return uint32(e >> arena.AddrBits) }
-
-func (e slot) at() arena.Addr { return arena.Addr(e & (1<<arena.AddrBits - 1)) }
-
-func slotOf(tag uint32, at arena.Addr) slot { return slot(tag)<<arena.AddrBits | slot(at) }
-
-func newTable(a *arena.Arena) *table {
-	t := &table{arena: a}
+func newTable(a *arena.Arena, m *shardMemory) *table {
+	t := &table{arena: a, memory: m}
 	d := &directory{shards: make([]atomic.Pointer[shard], 1)}
-	d.shards[0].Store(newShard(0, 0, minShardSize))
+	d.shards[0].Store(t.newShard(0, 0, minShardSize))
 	t.dir.Store(d)
 	return t
 }
 
-func newShard(depth, base uint, size int) *shard {
-	return &shard{depth: depth, base: base, size: size, slots: make([]slot, size+size/16+16)}
+// newShard returns an empty shard of at least the given size. It is larger if its pages have more
+// room.
+func (t *table) newShard(depth, base uint, size int) *shard {
+	s := &shard{depth: depth, base: base}
+	t.memory.allocate(s, size+size/32+33)
+	s.size = (s.slots.len() - 32) * 32 / 33
+	return s
 }
 
 func (d *directory) index(hash uint64) int { return int(hash >> (64 - d.depth)) }
@@ -120,20 +114,24 @@ func (t *table) findIn(s *shard, hash uint64, key []byte) (record, arena.Addr, *
 	case rec == "":
 		return "", 0, nil
 	case rec.isBig():
-		return rec, s.slots[i].at(), s.bigs[rec.key()]
+		return rec, s.slots.at(i).at(), s.bigs[rec.key()]
 	}
-	return rec, s.slots[i].at(), nil
+	return rec, s.slots.at(i).at(), nil
 }
 
 // locate returns the slot of a key and its record, or the slot to insert it at and "".
 func (t *table) locate(s *shard, hash uint64, key []byte) (int, record) {
 	tag := s.tagOf(hash)
 	i := s.home(tag)
-	for ; s.slots[i] != 0 && s.slots[i].tag() <= tag; i++ {
-		if s.slots[i].tag() != tag {
+	for ; ; i++ {
+		e := s.slots.at(i)
+		if e == 0 || e.tag() > tag {
+			break
+		}
+		if e.tag() != tag {
 			continue
 		}
-		rec := t.record(s.slots[i].at())
+		rec := t.record(e.at())
 		if rec.key() == string(key) {
 			return i, rec
 		}
@@ -148,12 +146,14 @@ func (t *table) locate(s *shard, hash uint64, key []byte) (int, record) {
 func (s *shard) locateAt(hash uint64, at arena.Addr) (int, bool) {
 	e := slotOf(s.tagOf(hash), at)
 	i := s.home(e.tag())
-	for ; s.slots[i] != 0 && s.slots[i].tag() <= e.tag(); i++ {
-		if s.slots[i] == e {
+	for ; ; i++ {
+		switch found := s.slots.at(i); {
+		case found == e:
 			return i, true
+		case found == 0 || found.tag() > e.tag():
+			return i, false
 		}
 	}
-	return i, false
 }
 
 // put stores a record, in place of the one with the same key if there is one. It needs the write
@@ -167,7 +167,7 @@ func (t *table) put(hash uint64, rec record, at arena.Addr, big *value.Big) {
 		if old.isBig() {
 			delete(s.bigs, old.key())
 		}
-		s.slots[i] = slotOf(s.tagOf(hash), at)
+		s.slots.set(i, slotOf(s.tagOf(hash), at))
 	default:
 		for !s.insert(i, slotOf(s.tagOf(hash), at)) {
 			s = t.reserve(hash, 1, 0)
@@ -190,7 +190,7 @@ func (t *table) put(hash uint64, rec record, at arena.Addr, big *value.Big) {
 // lock.
 func (t *table) move(hash uint64, i int, to arena.Addr) {
 	s := t.unpinned(hash)
-	s.slots[i] = slotOf(s.slots[i].tag(), to)
+	s.slots.set(i, slotOf(s.slots.at(i).tag(), to))
 }
 
 // unpinned returns the shard of a hash, after copying it if a snapshot holds it. Usually Stage has
@@ -198,7 +198,7 @@ func (t *table) move(hash uint64, i int, to arena.Addr) {
 func (t *table) unpinned(hash uint64) *shard {
 	s := t.dir.Load().shard(hash)
 	if s.pins.Load() > 0 {
-		c := s.clone()
+		c := t.clone(s)
 		t.replace(hash, s, c)
 		return c
 	}
@@ -219,12 +219,12 @@ func (t *table) reserve(hash uint64, adds int, unit uint64) *shard {
 		case n > maxShardKeys:
 			t.split(hash, s)
 			continue
-		case n*20 > s.size*17 || n*4 < s.size && s.size > 8*minShardSize:
+		case n*20 > s.size*17 || n*4 < s.size && s.size > minShardSize:
 			c := t.resized(s, n*100/65)
 			t.replace(hash, s, c)
 			s = c
 		case s.pins.Load() > 0:
-			c := s.clone()
+			c := t.clone(s)
 			t.replace(hash, s, c)
 			s = c
 		}
@@ -244,6 +244,7 @@ func (t *table) replace(hash uint64, old, with *shard) {
 	for i := start + span - 1; i >= start; i-- {
 		d.shards[i].Store(with)
 	}
+	t.memory.replace(old)
 }
 
 // split divides a shard in two by the next bit of its hashes. It also halves the reservation,
@@ -272,6 +273,13 @@ func (t *table) split(hash uint64, s *shard) {
 			d.shards[i].Store(low)
 		}
 	}
+	t.memory.replace(s)
+}
+
+// removeAll takes all shards out of use, because another table replaces this one. It needs the
+// write lock.
+func (t *table) removeAll() {
+	t.dir.Load().each(func(s *shard) bool { t.memory.replace(s); return true })
 }
 
 // tagOf returns the part of a hash that a slot stores.
@@ -288,8 +296,8 @@ func (s *shard) home(tag uint32) int {
 func (t *table) seek(s *shard, hash uint64) int {
 	tag := s.tagOf(hash)
 	i := s.home(tag)
-	for ; i < len(s.slots); i++ {
-		switch e := s.slots[i]; {
+	for ; i < s.slots.len(); i++ {
+		switch e := s.slots.at(i); {
 		case e == 0 || e.tag() < tag:
 		case e.tag() > tag || t.hashAt(e.at()) >= hash:
 			return i
@@ -300,8 +308,8 @@ func (t *table) seek(s *shard, hash uint64) int {
 
 // full reports whether a slot cannot be inserted at i without using the last one.
 func (s *shard) full(i int) bool {
-	for ; i < len(s.slots)-1; i++ {
-		if s.slots[i] == 0 {
+	for ; i < s.slots.len()-1; i++ {
+		if s.slots.at(i) == 0 {
 			return false
 		}
 	}
@@ -311,14 +319,14 @@ func (s *shard) full(i int) bool {
 // insert inserts a slot at i, moving later ones. It returns false if there is no room.
 func (s *shard) insert(i int, e slot) bool {
 	j := i
-	for s.slots[j] != 0 {
+	for s.slots.at(j) != 0 {
 		j++
 	}
-	if j == len(s.slots)-1 {
+	if j == s.slots.len()-1 {
 		return false
 	}
-	copy(s.slots[i+1:j+1], s.slots[i:j])
-	s.slots[i] = e
+	copy(s.slots.slice(i+1, j+1), s.slots.slice(i, j))
+	s.slots.set(i, e)
 	s.count++
 	return true
 }
@@ -326,20 +334,21 @@ func (s *shard) insert(i int, e slot) bool {
 // remove empties slot i and moves back the slots after it that are past their home.
 func (s *shard) remove(i int) {
 	j := i + 1
-	for s.slots[j] != 0 && s.home(s.slots[j].tag()) < j {
+	for s.slots.at(j) != 0 && s.home(s.slots.at(j).tag()) < j {
 		j++
 	}
-	copy(s.slots[i:j-1], s.slots[i+1:j])
-	s.slots[j-1] = 0
+	copy(s.slots.slice(i, j-1), s.slots.slice(i+1, j))
+	s.slots.set(j-1, 0)
 	s.count--
 }
 
 // clone copies a shard.
-func (s *shard) clone() *shard {
+func (t *table) clone(s *shard) *shard {
 	c := &shard{
 		depth: s.depth, base: s.base, size: s.size, count: s.count, bigs: maps.Clone(s.bigs),
 	}
-	c.slots = append(make([]slot, 0, len(s.slots)), s.slots...)
+	t.memory.allocate(c, s.slots.len())
+	copy(c.slots, s.slots)
 	return c
 }
 
@@ -352,13 +361,14 @@ func (t *table) resized(s *shard, size int) *shard {
 
 // placed builds a shard from sorted slots whose tags start at bit base. The shard is larger than
 // size if necessary.
-func (t *table) placed(slots []slot, base, depth uint, size int) *shard {
-	s := newShard(depth, base, size)
+func (t *table) placed(from slots, base, depth uint, size int) *shard {
+	s := t.newShard(depth, base, size)
 	if depth-base > maxLag {
 		s.base = depth
 	}
 	next := 0
-	for _, e := range slots {
+	for i := range from.len() {
+		e := from.at(i)
 		if e == 0 {
 			continue
 		}
@@ -366,10 +376,11 @@ func (t *table) placed(slots []slot, base, depth uint, size int) *shard {
 			e = slotOf(s.tagOf(t.hashAt(e.at())), e.at())
 		}
 		next = max(next, s.home(e.tag()))
-		if next >= len(s.slots)-1 {
-			return t.placed(slots, base, depth, size+size/2)
+		if next >= s.slots.len()-1 {
+			t.memory.free(s)
+			return t.placed(from, base, depth, size+size/2)
 		}
-		s.slots[next] = e
+		s.slots.set(next, e)
 		next++
 		s.count++
 	}
@@ -380,16 +391,17 @@ func (t *table) placed(slots []slot, base, depth uint, size int) *shard {
 func (t *table) halves(s *shard) (low, high *shard) {
 	bit := tagBits - 1 - (s.depth - s.base)
 	cut, n := 0, 0
-	for cut < len(s.slots) && (s.slots[cut] == 0 || s.slots[cut].tag()>>bit&1 == 0) {
-		if s.slots[cut] != 0 {
+	for cut < s.slots.len() && (s.slots.at(cut) == 0 || s.slots.at(cut).tag()>>bit&1 == 0) {
+		if s.slots.at(cut) != 0 {
 			n++
 		}
 		cut++
 	}
-	half := func(slots []slot, count int) *shard {
-		return t.placed(slots, s.base, s.depth+1, max(count*100/65, minShardSize))
+	half := func(from slots, count int) *shard {
+		return t.placed(from, s.base, s.depth+1, max(count*100/65, minShardSize))
 	}
-	low, high = half(s.slots[:cut], n), half(s.slots[cut:], s.count-n)
+	low = half(s.slots.slice(0, cut), n)
+	high = half(s.slots.slice(cut, s.slots.len()), s.count-n)
 	for key, big := range s.bigs {
 		h := low
 		if hashOf(bytesOf(key))<<s.depth>>63 == 1 {

@@ -22,7 +22,7 @@ type keySlot struct {
 func (s *shard) seekTag(hash uint64) (i int, at arena.Addr) {
 	tag := s.tagOf(hash)
 	for i = s.home(tag); ; i++ {
-		switch e := s.slots[i]; {
+		switch e := s.slots.at(i); {
 		case e == 0 || e.tag() > tag:
 			return i, 0
 		case e.tag() == tag:
@@ -41,7 +41,7 @@ func (t *table) replaceOld(c *change) bool {
 	s := t.unpinned(c.hash)
 	i, ok := s.slotAt(int(c.oldSlot), c.hash, c.oldAt)
 	if ok {
-		s.slots[i] = slotOf(s.slots[i].tag(), c.at)
+		s.slots.set(i, slotOf(s.slots.at(i).tag(), c.at))
 	}
 	return ok
 }
@@ -59,7 +59,7 @@ func (t *table) removeOld(c *change) {
 // slotAt returns the slot that holds an address, given the hash of its key. hint is where the slot
 // was last.
 func (s *shard) slotAt(hint int, hash uint64, at arena.Addr) (int, bool) {
-	if hint < len(s.slots) && s.slots[hint] == slotOf(s.tagOf(hash), at) {
+	if hint < s.slots.len() && s.slots.at(hint) == slotOf(s.tagOf(hash), at) {
 		return hint, true
 	}
 	return s.locateAt(hash, at)

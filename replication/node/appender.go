@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,22 +15,27 @@ import (
 )
 
 // appender is the node's single writer. Only the appender appends to the log, stages and publishes
-// units, changes role and term, and fixes the points of snapshots. Other goroutines submit work and
-// wait. It has more than 15 fields, because its goroutine owns the last group without any lock.
+// units, changes role and term, and fixes the points of snapshots. Work runs on the goroutine that
+// submits it, while that goroutine holds the turn; the appender's own goroutine, loop, does the
+// periodic work in its turn. It has more than 15 fields, because the holder of the turn owns the
+// last group without any other lock.
 type appender struct {
 	n            *Node
 	log          *replog.Log
-	ops          chan *op
-	pool         sync.Pool
 	published    notify.Signal
 	written      atomic.Int64 // offset after the newest unit or expiry
 	ackRequested atomic.Int64 // offset after the newest GETACK
 
+	// turn is a lock: it holds one value while work runs. Goroutines that wait for it get it in the
+	// order in which they came. loop gives it free at its start, and keeps it at its end.
+	turn    chan struct{}
 	stop    chan struct{} // closed by the node to end the loop
 	stopped chan struct{} // closed by the loop: no work is accepted any more
-	err     error         // why the log failed; others read it after stopped is closed
+	// failed is closed when err is set. moreExpired wakes loop after work that left expired keys.
+	failed, moreExpired chan struct{}
+	err                 error // why the log failed; others read it after stopped is closed
 
-	// Only the goroutine of loop uses these.
+	// Only the holder of the turn uses these.
 	keys *keyspace.Keyspace
 	role Role
 	term Term
@@ -43,20 +47,10 @@ type appender struct {
 	expiredLeft bool // the last expire left expired keys
 	expireMost  int  // limit on the bytes of key names that one record deletes
 	lastPing    time.Time
+	delivered   replog.Offset // end of the log at the last deliver
 	scratch     []byte
 	room        room
 	checkedAt   replog.Offset // end of the log at the last checkSnapshotDue
-}
-
-// op is one piece of work: a unit, or a function that must run between two units.
-type op struct {
-	term Term
-	unit []byte
-	run  func() error
-
-	end  replog.Offset
-	err  error
-	done chan struct{} // one message per use
 }
 
 var (
@@ -67,11 +61,12 @@ var (
 
 func newAppender(n *Node) *appender {
 	a := &appender{
-		n: n, log: n.log, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
-		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(),
+		n: n, log: n.log, keys: n.Keyspace(), turn: make(chan struct{}, 1),
+		stop: make(chan struct{}), stopped: make(chan struct{}), failed: make(chan struct{}),
+		moreExpired: make(chan struct{}, 1), needSelect: true, lastPing: time.Now(),
 		expireMost: expireBytes,
 	}
-	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
+	a.turn <- struct{}{}
 	a.role, a.term = n.Role()
 	a.missing = n.missingData()
 	a.room = room{
@@ -82,37 +77,60 @@ func newAppender(n *Node) *appender {
 	return a
 }
 
-// submitUnit submits a unit and waits until it is applied. It returns the unit's end. A ctx that
-// ends after the appender accepted the unit does not cancel the unit.
+// submitUnit applies a unit in its turn, and returns the unit's end. A ctx that ends after the unit
+// got its turn does not cancel the unit.
 func (a *appender) submitUnit(ctx context.Context, t Term, unit []byte) (replog.Offset, error) {
-	o := a.pool.Get().(*op)
-	o.term, o.unit = t, unit
-	return a.submit(ctx, o)
-}
-
-// do runs a function on the appender's goroutine, between two units, and returns its error. A ctx
-// that ends after the appender accepted the function does not cancel the function.
-func (a *appender) do(ctx context.Context, run func() error) error {
-	o := a.pool.Get().(*op)
-	o.run = run
-	_, err := a.submit(ctx, o)
-	return err
-}
-
-// submit submits one piece of work and waits for its result. The caller must not use o again.
-func (a *appender) submit(ctx context.Context, o *op) (replog.Offset, error) {
-	select {
-	case a.ops <- o:
-	case <-a.stopped:
-		return 0, a.closedErr()
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	if err := a.take(ctx); err != nil {
+		return 0, err
 	}
-	<-o.done // the loop completes everything that it accepted
-	end, err := o.end, o.err
-	o.term, o.unit, o.run, o.end, o.err = 0, nil, nil, 0, nil
-	a.pool.Put(o)
-	return end, err
+	defer a.release()
+	return a.apply(t, unit)
+}
+
+// do runs a function in its turn, between two units, and returns its error. A ctx that ends after
+// the function got its turn does not cancel the function. The function must not submit work.
+func (a *appender) do(ctx context.Context, run func() error) error {
+	if err := a.take(ctx); err != nil {
+		return err
+	}
+	defer a.release()
+	return run()
+}
+
+// take waits for the turn. After an error the caller does not have it.
+func (a *appender) take(ctx context.Context) error {
+	select {
+	case a.turn <- struct{}{}:
+	default:
+		select {
+		case a.turn <- struct{}{}:
+		case <-a.stopped:
+			return a.closedErr()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if a.err != nil {
+		defer a.release()
+		return a.err
+	}
+	return nil
+}
+
+// release gives the turn to the goroutine that has waited longest. It first sends the log that was
+// appended in this turn.
+func (a *appender) release() {
+	if end := a.log.End(); end != a.delivered {
+		a.delivered = end
+		a.n.replicas.deliver(end)
+	}
+	if a.expiredLeft && a.err == nil {
+		select {
+		case a.moreExpired <- struct{}{}:
+		default:
+		}
+	}
+	<-a.turn
 }
 
 // closedErr is the error of work that is submitted after stopped is closed.
@@ -131,43 +149,44 @@ func (a *appender) stopErr() error {
 	return nil
 }
 
-// loop executes the submitted work and the periodic work until stop is closed, or until the log
-// fails: it returns the error of the log.
+// loop does the periodic work until stop is closed, or until the log fails: it returns the error of
+// the log. Work that is submitted before loop begins waits for it.
 func (a *appender) loop() error {
 	defer close(a.stopped)
 	a.room.update()
+	<-a.turn
 	tick := time.NewTicker(min(time.Second, a.n.c.PingPeriod))
 	defer tick.Stop()
-	always := make(chan struct{})
-	close(always)
-	for a.err == nil {
-		var due <-chan struct{}
-		// select chooses at random, so expiry takes turns with submitted work.
-		if a.expiredLeft {
-			due = always
-		}
+	for {
+		var work func()
 		select {
-		case <-due:
-			a.expiredLeft = false
-			if a.role == Master && a.paused == nil {
-				_ = a.expire(a.n.c.Now()) // on a full disk the next tick retries
-			}
-		case o := <-a.ops:
-			if o.run != nil {
-				o.err = o.run()
-			} else {
-				o.end, o.err = a.apply(o.term, o.unit)
-			}
-			o.done <- struct{}{}
+		case <-a.moreExpired:
+			work = a.expireMore
 		case <-tick.C:
-			a.tick()
+			work = a.tick
 		case <-a.log.Failed():
-			a.fail(a.log.Err()) //nolint:errcheck // a.err ends the loop
+			work = func() { a.fail(a.log.Err()) } //nolint:errcheck // a.err ends the loop
+		case <-a.failed:
 		case <-a.stop:
-			return nil
 		}
+		a.turn <- struct{}{}
+		if work != nil && a.err == nil {
+			work()
+		}
+		// The turn is kept at the end, so that no work runs from here on.
+		if work == nil || a.err != nil {
+			return a.err
+		}
+		a.release()
 	}
-	return a.err
+}
+
+// expireMore deletes a further part of the expired keys, in turn with submitted work.
+func (a *appender) expireMore() {
+	a.expiredLeft = false
+	if a.role == Master && a.paused == nil {
+		_ = a.expire(a.n.c.Now()) // on a full disk the next tick retries
+	}
 }
 
 // fail makes a disk error final, because the contents of the disk are unknown after it. The loop
@@ -175,6 +194,7 @@ func (a *appender) loop() error {
 func (a *appender) fail(err error) error {
 	if a.err == nil {
 		a.err = fmt.Errorf("the node stops at offset %d: %w", a.log.End(), err)
+		close(a.failed)
 	}
 	return err
 }

@@ -31,6 +31,8 @@ type replica struct {
 
 	pin          atomic.Pointer[replog.Pin] // the log that a full resync still needs, or nil
 	disconnected atomic.Bool                // the node has closed the connection
+	// direct is set, or not, before the replica is in replicas.direct, and not changed then.
+	direct *direct
 }
 
 // unpin releases the log that a full resync needed.
@@ -204,10 +206,16 @@ func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	defer reader.Close()       //nolint:errcheck // only read from
+	defer reader.Close() //nolint:errcheck // only read from
+	n.replicas.startDirect(r, reader)
 	var caughtUp replog.Offset // end of the log when the replica came online
 	for {
-		b, err := reader.Next(ctx, sendAtOnce)
+		var b []byte
+		if r.direct != nil && r.progress.State() == ReplicaOnline && r.pin.Load() == nil {
+			b, err = r.direct.next(ctx, n.log)
+		} else {
+			b, err = reader.Next(ctx, sendAtOnce)
+		}
 		if err != nil {
 			n.excludeDamagedLog(err)
 			return fmt.Errorf("read log: %w", err)

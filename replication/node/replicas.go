@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,7 +17,8 @@ import (
 // replicas is the set of connections that follow the node.
 type replicas struct {
 	logger zerolog.Logger
-	acked  notify.Signal // of any replica
+	acked  notify.Signal              // of any replica
+	direct atomic.Pointer[[]*replica] // those to which the appender sends; not nil
 
 	sync.Mutex
 	all  map[*replica]struct{}
@@ -24,9 +26,11 @@ type replicas struct {
 }
 
 func newReplicas(logger zerolog.Logger) *replicas {
-	return &replicas{
+	rs := &replicas{
 		logger: logger, all: map[*replica]struct{}{}, left: map[*replica]struct{}{},
 	}
+	rs.direct.Store(&[]*replica{})
+	return rs
 }
 
 func (rs *replicas) add(r *replica) {
@@ -39,6 +43,7 @@ func (rs *replicas) remove(r *replica) {
 	rs.Lock()
 	defer rs.Unlock()
 	delete(rs.all, r)
+	rs.stopDirectLocked(r)
 }
 
 // count returns the number of replicas, without tools that only download a snapshot.

@@ -42,12 +42,14 @@ type Status struct {
 	ExpiredKeys      int64 // keys that this node deleted because they had expired
 }
 
-// MemoryStatus is the memory of keys and values in bytes, as of the last unit. The index, about 11
-// bytes a key, is not included.
+// MemoryStatus is the memory of keys and values in bytes, as of the last unit, and that of the
+// log's window. On Linux none of it is in Go's heap.
 type MemoryStatus struct {
 	Live    int64 // in use
 	Garbage int64 // replaced, and kept for reuse or for readers and a snapshot
 	Mapped  int64 // mapped from the system for keys and values
+	Table   int64 // of the table of keys, about 11 bytes a key
+	Window  int64 // of the newest log
 }
 
 // SnapshotStatus describes the newest snapshot file and the one being written.
@@ -134,7 +136,10 @@ func (n *Node) Status() Status {
 	all, _, hidden := keys.Counts()
 	st.Keys, st.HiddenKeys = all-hidden, hidden
 	m := keys.Memory()
-	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
+	st.Memory = MemoryStatus{
+		Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped,
+		Table: keys.TableSize(), Window: n.log.WindowSize(),
+	}
 	st.Addr, st.Snapshot = n.Addr(), n.snaps.Status()
 	st.FullSyncs, st.PartialSyncs = n.stats.fullSyncs.Load(), n.stats.partialOK.Load()
 	st.PartialsRejected = n.stats.partialErr.Load()

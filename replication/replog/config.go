@@ -9,8 +9,8 @@ import (
 
 // Config holds the settings of a log. Zero values select the defaults.
 type Config struct {
-	// Memory is the size in bytes of the window of newest bytes, which readers get without disk
-	// access. Default 64 MiB.
+	// Memory is the most bytes that the memory window holds for readers that lag behind the log's
+	// end. Without such readers it holds an eighth of that, at most 1 MiB. Default 64 MiB.
 	Memory int64
 	// Keep is how many bytes of segment files to keep. 0 means DefaultKeep; a negative number keeps
 	// everything. Segments that Retain or a pin needs are kept in addition. SetKeep changes the

@@ -1,6 +1,6 @@
 // Package replog is the replication log: the bytes that replicas receive, stored as records in
-// segment files on disk, with the newest bytes also in a memory window (the backlog). It handles
-// offsets and checksums. It does not interpret the bytes.
+// segment files on disk, with the newest bytes also in a memory window. It handles offsets and
+// checksums. It does not interpret the bytes.
 //
 // One writer appends records; a record is applied as a whole or not at all. Any number of readers
 // follow, each at its own speed and starting at any byte. They read from memory while they keep up,
@@ -8,6 +8,15 @@
 // holds no log back unless it has a Pin: segments beyond Config.Keep are removed. Retain protects
 // what a restart needs. On a full volume, Trimmable and Trim remove more than Keep requires, and
 // SetSpare makes records leave room there for other files.
+//
+// # Memory
+//
+// The window always holds its base, about 1 MiB, which is enough for readers at the end of the log.
+// While a reader lags, the window grows, up to Config.Memory, and keeps everything that the reader
+// has not read. When the reader has caught up or was closed, the window shrinks to its base again
+// and returns the pages to the system. A reader that is more than Config.Memory behind keeps
+// nothing in memory. It reads from the segment files, which are usually in the page cache, until it
+// is near enough.
 //
 // # Guarantees
 //

@@ -64,8 +64,10 @@ func (l *Log) BeginReset(start Offset) (removeOld func() error, err error) {
 	}
 	l.mu.Lock()
 	l.window.reset(start)
+	unused := l.window.takeUnused()
 	l.wakeLocked()
 	l.mu.Unlock()
+	freeChunks(unused)
 	for _, f := range old {
 		_ = f.Close() // an error is harmless: the old log's bytes are no longer needed
 	}

@@ -90,7 +90,8 @@ type Log struct {
 	dirChanged   bool        // the directory's entries are not durable yet
 	segments     []*segment
 	window       *window
-	end          Offset // the offset up to which readers may read
+	readers      map[*Reader]struct{} // the readers that are not closed
+	end          Offset               // the offset up to which readers may read
 	synced       Offset
 	retain       Offset
 	readableFrom Offset // bytes before this offset may not be readable from disk (ExcludeDamaged)
@@ -151,7 +152,8 @@ func Create(dir string, start Offset, c Config) (*Log, error) {
 // prepare creates the directory if needed and lists it.
 func prepare(dir string, c Config) (*Log, *dirScan, error) {
 	l := &Log{
-		dir: dir, config: c.withDefaults(), opened: time.Now(), pins: make(map[*Pin]struct{}),
+		dir: dir, config: c.withDefaults(), opened: time.Now(),
+		pins: make(map[*Pin]struct{}), readers: make(map[*Reader]struct{}),
 		failed:         make(chan struct{}),
 		wakeBackground: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
@@ -382,22 +384,6 @@ func (l *Log) write(k Kind, start Offset, payload []byte, pos int64) error {
 	}
 	_, err := l.file.WriteAt(rest, pos+recordHeaderSize)
 	return err
-}
-
-// addToWindow copies the payload to the memory window.
-func (l *Log) addToWindow(payload []byte) {
-	for len(payload) > 0 {
-		room := l.window.room()
-		if len(room) == 0 {
-			l.mu.Lock()
-			l.window.grow()
-			l.mu.Unlock()
-			continue
-		}
-		n := copy(room, payload)
-		l.window.advanceEnd(n)
-		payload = payload[n:]
-	}
 }
 
 // roll completes segment s and creates the next one. It first syncs an older completed segment, so

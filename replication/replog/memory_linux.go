@@ -8,12 +8,12 @@ import (
 )
 
 // mapFrom is the chunk size in bytes from which a chunk gets memory pages of its own.
-const mapFrom = 256 << 10
+const mapFrom = 64 << 10
 
-// newChunk returns a chunk of size bytes. Large chunks lie outside the Go heap. The window is most
-// of the memory of an idle process, and the garbage collector lets the heap grow by as much again
-// before it collects. A reader references the chunk, not only its bytes, so the pages are unmapped
-// only after the last reader released it.
+// newChunk returns a chunk of size bytes. Large chunks lie outside the Go heap: the window would be
+// most of the heap while it is large, and the garbage collector lets the heap grow by as much again
+// before it collects. The pages of a chunk that is not freed, because its log was closed, are
+// unmapped when the chunk is unreachable. A reader references the chunk, not only its bytes.
 func newChunk(size int) *chunk {
 	if size < mapFrom {
 		return &chunk{buf: make([]byte, size)}
@@ -24,9 +24,18 @@ func newChunk(size int) *chunk {
 		// The process has too many mappings. The heap uses fewer and larger ones.
 		return &chunk{buf: make([]byte, size)}
 	}
-	c := &chunk{buf: pages}
-	runtime.AddCleanup(c, unmap, pages)
+	c := &chunk{buf: pages, mapped: true}
+	c.cleanup = runtime.AddCleanup(c, unmap, pages)
 	return c
+}
+
+// free returns the memory of a chunk that no reader holds to the system.
+func (c *chunk) free() {
+	if c.mapped {
+		c.cleanup.Stop()
+		unmap(c.buf)
+	}
+	c.buf = nil
 }
 
 func unmap(pages []byte) {

@@ -28,7 +28,10 @@ type Reader struct {
 	offset     Offset // number of stream bytes before the next byte that Next returns
 	closed     bool
 
-	chunk *chunk // chunk of the memory window that holds the last returned slice
+	// chunk is the chunk of the memory window that holds the last returned slice. position is the
+	// offset before that slice. Log.mu guards both.
+	chunk    *chunk
+	position Offset
 
 	// While reading from disk: the open segment, the bytes that were read and checked but not
 	// returned, and the rest of a large record.
@@ -43,14 +46,17 @@ type Reader struct {
 
 // NewReader returns a reader of the bytes after an offset, which need not be a record boundary.
 // ErrTrimmed means that the log no longer reaches back to that offset, ErrBeyond that its end is
-// before it.
+// before it. The caller must close the reader, because the memory window keeps what open readers
+// need.
 func (l *Log) NewReader(after Offset) (*Reader, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.checkOffsetLocked(after); err != nil {
 		return nil, err
 	}
-	return &Reader{log: l, generation: l.generation, offset: after}, nil
+	r := &Reader{log: l, generation: l.generation, offset: after, position: after}
+	l.readers[r] = struct{}{}
+	return r, nil
 }
 
 // checkOffsetLocked returns nil if the bytes after off can be read, and otherwise NewReader's
@@ -78,64 +84,92 @@ func (r *Reader) Offset() Offset { return r.offset }
 // ErrClosed after the log's Close. A failed log returns its error once everything before the
 // failure was read. Damage on disk is a *CorruptError.
 func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
-	if limit <= 0 {
-		limit = defaultNext
-	}
 	for {
-		b, wait, err := r.fromMemory(limit)
-		switch {
-		case err != nil:
-			return nil, err
-		case wait != nil:
-			select {
-			case <-wait:
-				continue
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		case b == nil:
-			if b, err = r.fromDisk(limit); err != nil {
-				return nil, err
-			}
+		b, wait, err := r.read(limit, true)
+		if b != nil || err != nil {
+			return b, err
 		}
-		r.offset += Offset(len(b))
-		return b, nil
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
-// fromMemory returns bytes of the memory window, or a channel to wait on if the reader is at the
-// log's end. If both are nil, the bytes must be read from disk.
-func (r *Reader) fromMemory(limit int) ([]byte, <-chan struct{}, error) {
+// Present is Next, but returns nil at the end of the log instead of waiting.
+func (r *Reader) Present(limit int) ([]byte, error) {
+	b, _, err := r.read(limit, false)
+	return b, err
+}
+
+// read returns the bytes that follow. At the log's end it returns no bytes, and, if willWait is
+// set, a channel to wait on.
+func (r *Reader) read(limit int, willWait bool) ([]byte, <-chan struct{}, error) {
+	if limit <= 0 {
+		limit = defaultNext
+	}
 	l := r.log
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	b, onDisk, err := r.fromMemoryLocked(limit)
+	var wait <-chan struct{}
+	if b == nil && !onDisk && err == nil && willWait {
+		l.waiting++
+		wait = l.readable.Next()
+	}
+	unused := l.window.takeUnused()
+	l.mu.Unlock()
+	freeChunks(unused)
+	if onDisk {
+		b, err = r.fromDisk(limit)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r.offset += Offset(len(b))
+	return b, wait, nil
+}
+
+// fromMemoryLocked returns bytes of the memory window, or nil at the log's end. onDisk means that
+// the bytes must be read from disk.
+func (r *Reader) fromMemoryLocked(limit int) (b []byte, onDisk bool, err error) {
+	l := r.log
 	r.releaseLocked()
+	r.advanceLocked()
 	switch {
 	case l.closed || r.closed:
-		return nil, nil, ErrClosed
+		return nil, false, ErrClosed
 	case r.generation != l.generation:
-		return nil, nil, ErrTrimmed
+		return nil, false, ErrTrimmed
 	case len(r.unread) > 0 || r.largeLeft > 0:
-		return nil, nil, nil
-	case r.offset == l.end && l.err != nil:
-		return nil, nil, l.err
+		return nil, true, nil
 	case r.offset == l.end:
-		l.waiting++
-		return nil, l.readable.Next(), nil
+		return nil, false, l.err
 	case r.offset < l.window.start:
-		return nil, nil, nil
+		return nil, true, nil
 	}
 	r.closeFile()
 	r.buf = nil
-	b, c := l.window.read(r.offset, l.end, limit)
-	r.chunk = c
-	return b, nil, nil
+	b, r.chunk = l.window.read(r.offset, l.end, limit)
+	return b, false, nil
 }
 
 func (r *Reader) releaseLocked() {
 	if r.chunk != nil {
 		r.log.window.release(r.chunk)
 		r.chunk = nil
+	}
+}
+
+// advanceLocked sets the position to the reader's offset, and shrinks the window if the reader has
+// passed the oldest chunk.
+func (r *Reader) advanceLocked() {
+	w := r.log.window
+	oldestEnd := w.start + Offset(w.chunkSize)
+	passed := r.position < oldestEnd && oldestEnd <= r.offset
+	r.position = r.offset
+	if passed && len(w.chunks) > w.baseChunks {
+		w.evictBefore(r.log.neededFromLocked(), w.baseChunks)
 	}
 }
 
@@ -147,14 +181,18 @@ func (r *Reader) closeFile() {
 	}
 }
 
-// Close releases the reader's window chunk and file. A reader that is abandoned without Close holds
-// memory until it is garbage-collected.
+// Close releases the reader's part of the memory window and its file.
 func (r *Reader) Close() error {
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
+	l := r.log
+	l.mu.Lock()
 	r.releaseLocked()
+	delete(l.readers, r)
+	l.window.evictBefore(l.neededFromLocked(), l.window.baseChunks)
+	unused := l.window.takeUnused()
 	r.closeFile()
 	r.closed, r.unread, r.buf, r.largeLeft = true, nil, nil, 0
+	l.mu.Unlock()
+	freeChunks(unused)
 	return nil
 }
 

@@ -162,7 +162,15 @@ func TestReplay(t *testing.T) {
 // Run it with -race.
 func TestTailing(t *testing.T) {
 	c := small()
-	c.SegmentSize, c.Memory = 4<<10, 8<<10
+	c.SegmentSize = 4 << 10
+	// The smaller window has a fixed size; the other one grows and shrinks.
+	for _, c.Memory = range []int64{8 << 10, 64 << 10} {
+		t.Run(fmt.Sprint(c.Memory), func(t *testing.T) { tail(t, c) })
+	}
+}
+
+func tail(t *testing.T, c replog.Config) {
+	t.Helper()
 	l := open(t, t.TempDir(), c)
 	const total = 300_000
 	var wg, pinned sync.WaitGroup

@@ -42,9 +42,17 @@ func AppendPush(dst []byte, proto, n int) []byte {
 	return appendHeader(dst, '*', int64(n))
 }
 
-// AppendBulk appends b as a bulk string.
+// AppendBulk appends b as a bulk string. Most values of a row are short, so their headers are
+// written without a call.
 func AppendBulk(dst, b []byte) []byte {
-	dst = appendHeader(dst, '$', int64(len(b)))
+	switch n := len(b); {
+	case n < 10:
+		dst = append(dst, '$', '0'+byte(n), '\r', '\n')
+	case n < 100:
+		dst = append(dst, '$', '0'+byte(n/10), '0'+byte(n%10), '\r', '\n')
+	default:
+		dst = appendHeader(dst, '$', int64(n))
+	}
 	dst = append(dst, b...)
 	return append(dst, '\r', '\n')
 }

@@ -288,7 +288,7 @@ func (r *Reader) fill() error {
 
 // ended converts io.EOF within a command to io.ErrUnexpectedEOF.
 func (r *Reader) ended(err error) error {
-	if errors.Is(err, io.EOF) && r.pos < r.end {
+	if r.pos < r.end && errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -197,6 +197,24 @@ func (v *View) AppendText(dst []byte, r *binlog.Row, column int) ([]byte, error)
 	return r.AppendText(dst, column)
 }
 
+// Text returns the text that AppendText would append, as a part of the row's bytes. ok is false if
+// the text must be computed, and for NULL.
+func (v *View) Text(r *binlog.Row, column int) (text []byte, ok bool) {
+	if v.changed != nil && v.changed[column] != nil {
+		return nil, false
+	}
+	return r.Text(column)
+}
+
+// Texts returns the texts of all columns, nil for a NULL, if Text would return each of them; else
+// nil. Only the columns that Check accepts may leave.
+func (v *View) Texts(r *binlog.Row) [][]byte {
+	if v.changed != nil {
+		return nil
+	}
+	return r.Texts()
+}
+
 // AppendJSON appends a column that Check accepts as a JSON value.
 func (v *View) AppendJSON(dst []byte, r *binlog.Row, column int) ([]byte, error) {
 	if v.changed != nil && v.changed[column] != nil {

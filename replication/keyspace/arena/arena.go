@@ -52,6 +52,7 @@ type Arena struct {
 	classes     map[int]*sizeClass // by block size; nil if chunks hold blocks of any size
 	sparse      []uint32           // chunks that defragmentation empties
 	spare       [][]byte           // memory of released chunks, each of chunkCap bytes
+	spareUsed   bool               // spare has changed since the last TrimSpare
 	unmappable  [][]byte           // memory of released chunks that the kernel did not unmap
 	unmap       func([]byte) bool
 	chunkCap    int  // bytes of an ordinary chunk at most
@@ -291,7 +292,7 @@ func (a *Arena) addChunk(size int) (uint32, error) {
 	}
 	var m []byte
 	if n := len(a.spare); size == a.chunkCap && n > 0 {
-		m, a.spare = a.spare[n-1], a.spare[:n-1]
+		m, a.spare, a.spareUsed = a.spare[n-1], a.spare[:n-1], true
 	} else {
 		i := slices.IndexFunc(a.unmappable, func(m []byte) bool { return len(m) == size })
 		if i >= 0 {

@@ -310,3 +310,39 @@ func TestArenaReaders(t *testing.T) {
 		t.Fatalf("with no reader left: %+v", s)
 	}
 }
+
+// TestTrimSpare: the memory of released chunks is kept while new chunks take it, and unmapped when
+// it was not used between two calls.
+func TestTrimSpare(t *testing.T) {
+	const chunk = 64 << 10
+	o := newStore(arena.Options{ChunkSize: chunk})
+	fill := func() {
+		for id := range 100 {
+			o.set(t, id, content(id, 1, 5_000))
+		}
+		for id := range 100 {
+			o.remove(id)
+		}
+		for o.a.Advance() {
+		}
+	}
+	fill()
+	mapped := o.a.Stats().Mapped // the active chunk and the spare ones
+	if mapped <= chunk {
+		t.Fatalf("no spare memory: %+v", o.a.Stats())
+	}
+	o.a.TrimSpare()
+	if got := o.a.Stats().Mapped; got != mapped {
+		t.Errorf("%d bytes are mapped after the first call, want %d", got, mapped)
+	}
+	fill()
+	o.a.TrimSpare()
+	if got := o.a.Stats().Mapped; got != mapped {
+		t.Errorf("%d bytes are mapped although the spare memory was used, want %d", got, mapped)
+	}
+	o.a.TrimSpare()
+	if got := o.a.Stats().Mapped; got != chunk {
+		t.Errorf("%d bytes are mapped, want one chunk", got)
+	}
+	fill()
+}

@@ -156,16 +156,32 @@ func (a *Arena) freeChunk(number uint32) {
 	}
 	a.retiredBytes -= int64(len(m))
 	if len(m) == a.chunkCap && len(a.spare) < maxSpare {
-		a.spare = append(a.spare, m)
+		a.spare, a.spareUsed = append(a.spare, m), true
 	} else {
-		a.mapped -= int64(len(m))
-		if !a.unmap(m) {
-			a.unmappable = append(a.unmappable, m)
-		}
+		a.unmapSpare(m)
 	}
 	memory[number] = nil
 	a.chunks[number] = chunk{}
 	a.freeNumbers = append(a.freeNumbers, number)
+}
+
+// unmapSpare unmaps the memory of a released chunk, or keeps it for reuse if that fails.
+func (a *Arena) unmapSpare(m []byte) {
+	a.mapped -= int64(len(m))
+	if !a.unmap(m) {
+		a.unmappable = append(a.unmappable, m)
+	}
+}
+
+// TrimSpare unmaps the spare memory of released chunks if none of it was used since the last call.
+func (a *Arena) TrimSpare() {
+	if !a.spareUsed {
+		for _, m := range a.spare {
+			a.unmapSpare(m)
+		}
+		a.spare = nil
+	}
+	a.spareUsed = false
 }
 
 var poisoned = bytes.Repeat([]byte{0xdb}, 4<<10)

@@ -1,0 +1,21 @@
+package pacing
+
+import (
+	"errors"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// sleep waits with the precision of the kernel's timers. In an idle process time.Sleep rounds up to
+// a whole millisecond. The call keeps the processor of the Go scheduler for the time of the sleep,
+// so a process with only one of them uses time.Sleep.
+func sleep(d time.Duration) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		time.Sleep(d)
+		return
+	}
+	t := syscall.NsecToTimespec(int64(d))
+	for errors.Is(syscall.Nanosleep(&t, &t), syscall.EINTR) { // t is what is left
+	}
+}
