@@ -13,6 +13,10 @@
 // Its results go into an overlay that readers do not see. Publish installs the changed keys under
 // the write lock. Discard empties the overlay. Snapshot captures the published state.
 //
+// HSET of a row and DEL of one key, which are nearly all that a pipeline sends, have a fast path
+// (see rowStager). All other commands take the general path: a list of arguments, and a function of
+// the command. TestRowPathsAgree compares both paths.
+//
 // The writer treats stored keys as present until a command deletes them, even if they have expired.
 // Only the node's own expiry, which is written as units of DEL, removes them. So the same units
 // produce the same keys on every node, whatever its clock shows.

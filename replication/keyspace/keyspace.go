@@ -117,6 +117,7 @@ func (k *Keyspace) Publish() {
 	made, bytes := k.nodes.Created()
 	k.releaseReplaced()
 	st.reset()
+	k.rows.reset()
 	k.compact(written)
 	k.arena.Advance()
 	k.nodes.Reap(max(minReap, 2*made)) // free faster than units create nodes

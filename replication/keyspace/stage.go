@@ -135,6 +135,7 @@ func (k *Keyspace) discardStaged() {
 	}
 	k.nodes.Rollback()
 	k.stage.reset()
+	k.rows.reset()
 	// The same unit may be rejected again and again, for example while the disk is full.
 	for k.arena.Advance() || k.trees.Advance() {
 	}
@@ -171,12 +172,13 @@ type target struct {
 func (t *target) value() Value { return t.k.valueOf(t.rec, t.big) }
 
 // target looks a key up as the unit sees it: staged or published.
-func (k *Keyspace) target(key []byte) target { return k.targetAt(nil, 0, hashOf(key), key) }
+func (k *Keyspace) target(key []byte) target {
+	return k.targetAt(key, &keySlot{hash: hashOf(key)})
+}
 
-// targetAt is target for a key whose hash is known. slot is the result of seekTag in the shard in;
-// nil: not known.
-func (k *Keyspace) targetAt(in *shard, slot int, hash uint64, key []byte) target {
-	t := target{hash: hash, key: key, k: k}
+// targetAt is target for a key whose hash, and perhaps slot, is known.
+func (k *Keyspace) targetAt(key []byte, at *keySlot) target {
+	t := target{hash: at.hash, key: key, k: k}
 	if t.change = k.stage.find(t.hash, key); t.change >= 0 {
 		if c := &k.stage.changes[t.change]; !c.deleted {
 			t.rec, t.big = c.rec, c.big
@@ -186,15 +188,21 @@ func (k *Keyspace) targetAt(in *shard, slot int, hash uint64, key []byte) target
 	if k.stage.flushed {
 		return t
 	}
-	s := k.table.dir.Load().shard(hash)
-	if s != in {
-		slot = s.home(s.tagOf(hash))
+	s := k.table.dir.Load().shard(t.hash)
+	if at.shard == s && at.at == 0 {
+		return t // no record
 	}
-	if t.slot, t.base = k.table.locateFrom(s, slot, hash, key); t.base != "" {
-		t.baseAt = s.slots.at(t.slot).at()
-		if t.base.isBig() {
-			t.big = s.bigs[t.base.key()]
+	if at.shard == s {
+		t.slot, t.baseAt, t.base = at.slot, at.at, k.table.record(at.at)
+	}
+	if t.base == "" || t.base.key() != string(key) {
+		t.baseAt = 0
+		if t.slot, t.base = k.table.locate(s, t.hash, key); t.base != "" {
+			t.baseAt = s.slots.at(t.slot).at()
 		}
+	}
+	if t.base.isBig() {
+		t.big = s.bigs[t.base.key()]
 	}
 	t.rec = t.base
 	return t

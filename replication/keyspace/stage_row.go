@@ -8,11 +8,11 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// rowStager stages the commands that pipelines send most: HSET of all fields of a row whose shape is
-// known, HSET of some fields of a stored row, and DEL of one key. It reads the values where they lie
-// in the unit, and writes the new record where it is stored. Every other command, and every unusual
-// form of these, takes the general path: resp.ParseCommand, and the writer of the command. Both
-// paths have the same results.
+// rowStager stages the commands that pipelines send most: HSET of all fields of a row whose shape
+// is known, HSET of some fields of a stored row, and DEL of one key. It reads the values where they
+// lie in the unit, and writes the new record where it is stored. Every other command, and every
+// unusual form of these, takes the general path: resp.ParseCommand, and the writer of the command.
+// Both paths have the same results.
 //
 // It parses some commands ahead and touches the records of their keys, so that the processor loads
 // these from memory at the same time and not one after another.
@@ -25,6 +25,7 @@ type rowStager struct {
 	commands [maxAhead]rowCommand // that were parsed ahead
 	found    [maxAhead]arena.Addr // records of their keys
 	ahead    int                  // how many commands to parse ahead
+	parsed   int                  // how many commands the unit has used
 	// names and values are those of the commands, one after another.
 	names, values []value.Span
 	update        value.RowUpdate
@@ -36,9 +37,7 @@ type rowStager struct {
 // was parsed with it.
 type rowCommand struct {
 	key      value.Span
-	hash     uint64       // of key
-	shard    *shard       // of hash, when the command was parsed
-	slot     int          // the first slot of shard that key can be in
+	at       keySlot
 	shape    *value.Shape // if all fields of a row are set, else nil
 	from, to int          // its part of rowStager.values; empty for DEL
 	name     int          // where its part of rowStager.names begins, if shape is nil
@@ -48,7 +47,7 @@ type rowCommand struct {
 const (
 	maxRowFields = 128 // of an HSET of a row
 	maxDelta     = 16  // fields of an HSET of some fields of a row
-	recentShapes = 4
+	recentShapes = 8
 	maxAhead     = 8 // commands to parse ahead
 )
 
@@ -97,6 +96,7 @@ func (k *Keyspace) stageRows(b []byte) (size, commands int) {
 	for {
 		b := b[size:]
 		n := r.parseAhead(b)
+		r.parsed = max(r.parsed, n)
 		k.findSlots(b, r.commands[:n])
 		start := 0
 		for i := range n {
@@ -115,6 +115,14 @@ func (k *Keyspace) stageRows(b []byte) (size, commands int) {
 		}
 		r.ahead = min(2*n, maxAhead)
 	}
+}
+
+// reset forgets the shards of the last unit, which keep memory in use.
+func (r *rowStager) reset() {
+	for i := range r.parsed {
+		r.commands[i].at.shard = nil
+	}
+	r.parsed = 0
 }
 
 // parseAhead parses up to r.ahead commands at the start of b into r.commands, and returns how many
@@ -182,11 +190,11 @@ func (k *Keyspace) findSlots(b []byte, commands []rowCommand) {
 	n := 0
 	for i := range commands {
 		c := &commands[i]
-		c.hash = hashOf(b[c.key.Start:c.key.End])
-		c.shard = d.shard(c.hash)
-		var found bool
-		if c.slot, found = c.shard.seekTag(c.hash); found {
-			k.rows.found[n] = c.shard.slots.at(c.slot).at()
+		c.at.hash = hashOf(b[c.key.Start:c.key.End])
+		c.at.shard = d.shard(c.at.hash)
+		c.at.slot, c.at.at = c.at.shard.seekTag(c.at.hash)
+		if c.at.at != 0 {
+			k.rows.found[n] = c.at.at
 			n++
 		}
 	}
@@ -198,7 +206,7 @@ func (k *Keyspace) findSlots(b []byte, commands []rowCommand) {
 // stageRow stages a parsed command. It returns false, and changes nothing, if the general path must
 // stage it.
 func (k *Keyspace) stageRow(b []byte, c *rowCommand) bool {
-	t := k.targetAt(c.shard, c.slot, c.hash, b[c.key.Start:c.key.End])
+	t := k.targetAt(b[c.key.Start:c.key.End], &c.at)
 	switch values := k.rows.values[c.from:c.to]; {
 	case c.from == c.to: // DEL
 		if t.rec != "" {

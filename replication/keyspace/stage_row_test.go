@@ -29,8 +29,8 @@ func newTwoPaths(chunks int) twoPaths {
 	return twoPaths{NewWith(Options{}, o), NewWith(Options{}, o)}
 }
 
-// lowered returns a unit with the names of HSET and DEL in lower case, and whether all of the unit is
-// valid RESP. From the first invalid command on, the unit is unchanged.
+// lowered returns a unit with the names of HSET and DEL in lower case, and whether all of the unit
+// is valid RESP. From the first invalid command on, the unit is unchanged.
 func lowered(unit []byte) (_ []byte, valid bool) {
 	unit = bytes.Clone(unit)
 	for rest := unit; len(rest) > 0; {
@@ -99,13 +99,18 @@ type rowTraffic struct{ r *rand.Rand }
 var rowColumns = [][]string{
 	{"id", "k", "c", "pad"},
 	{"id", "name", "city", ""},
-	{"id", "customer", "total", "tax", "created", "updated", "status", "email", "city", "note",
-		"details", "priority", "warehouse"},
+	{
+		"id", "customer", "total", "tax", "created", "updated", "status", "email", "city", "note",
+		"details", "priority", "warehouse",
+	},
 	{"only"},
 }
 
 func (c rowTraffic) key() (table int, key string) {
 	table = c.r.IntN(len(rowColumns))
+	if table == 3 {
+		return table, fmt.Sprint("3:", c.r.IntN(2*maxShardKeys))
+	}
 	return table, fmt.Sprintf("%d:%s%d", table, strings.Repeat("k", 150*c.r.IntN(2)), c.r.IntN(3))
 }
 
@@ -154,7 +159,7 @@ func (c rowTraffic) command() []string {
 	case 8:
 		return c.set(key, append(columns, columns[0]))
 	case 9:
-		if c.r.IntN(10) == 0 {
+		if c.r.IntN(60) == 0 {
 			return []string{"FLUSHALL"}
 		}
 		if c.r.IntN(10) == 0 {
@@ -208,15 +213,30 @@ func (c rowTraffic) unit() []byte {
 	return unit
 }
 
-// An HSET has the same result on the fast path and on the general path.
+// An HSET and a DEL have the same result on the fast path and on the general path, also while
+// shards are split and snapshots hold them.
 func TestRowPathsAgree(t *testing.T) {
 	for _, chunks := range []int{0, 4} {
 		t.Run(fmt.Sprint("chunks=", chunks), func(t *testing.T) {
 			c := rowTraffic{rand.New(rand.NewPCG(uint64(chunks), 7))}
 			p := newTwoPaths(chunks)
+			for i := 0; chunks == 0 && i < maxShardKeys; i++ {
+				p.apply(t, resp.AppendCommand(nil, c.set(fmt.Sprint("3:", i), rowColumns[3])...),
+					false)
+			}
+			var held []*Snapshot
 			for i := range 1500 {
+				switch c.r.IntN(20) {
+				case 0:
+					held = append(held, p.fast.Snapshot(), p.general.Snapshot())
+				case 1:
+					for _, s := range held {
+						s.Close()
+					}
+					held = nil
+				}
 				p.apply(t, c.unit(), c.r.IntN(10) == 0)
-				if i%16 == 0 {
+				if i%64 == 0 {
 					p.compare(t)
 				}
 			}

@@ -121,13 +121,8 @@ func (t *table) findIn(s *shard, hash uint64, key []byte) (record, arena.Addr, *
 
 // locate returns the slot of a key and its record, or the slot to insert it at and "".
 func (t *table) locate(s *shard, hash uint64, key []byte) (int, record) {
-	return t.locateFrom(s, s.home(s.tagOf(hash)), hash, key)
-}
-
-// locateFrom is locate from slot i on. That is the slot that the tag maps to, or the result of
-// seekTag.
-func (t *table) locateFrom(s *shard, i int, hash uint64, key []byte) (int, record) {
 	tag := s.tagOf(hash)
+	i := s.home(tag)
 	for ; ; i++ {
 		e := s.slots.at(i)
 		if e == 0 || e.tag() > tag {
@@ -196,52 +191,6 @@ func (t *table) put(hash uint64, rec record, at arena.Addr, big *value.Big) {
 func (t *table) move(hash uint64, i int, to arena.Addr) {
 	s := t.unpinned(hash)
 	s.slots.set(i, slotOf(s.slots.at(i).tag(), to))
-}
-
-// replaceOld replaces the old record of a change by the new one without reading the record. It
-// returns false, and changes nothing, if one of the two has trees; put then replaces the record. It
-// needs the write lock.
-func (t *table) replaceOld(c *change) bool {
-	if c.big != nil || c.old.isBig() {
-		return false
-	}
-	s := t.unpinned(c.hash)
-	i, ok := s.slotAt(int(c.oldSlot), c.hash, c.oldAt)
-	if ok {
-		s.slots.set(i, slotOf(s.slots.at(i).tag(), c.at))
-	}
-	return ok
-}
-
-// removeOld deletes the key of a change, whose old record must be present. It needs the write lock.
-func (t *table) removeOld(c *change) {
-	s := t.unpinned(c.hash)
-	i, _ := s.slotAt(int(c.oldSlot), c.hash, c.oldAt)
-	if c.old.isBig() {
-		delete(s.bigs, c.old.key())
-	}
-	s.remove(i)
-}
-
-// slotAt returns the slot that holds an address, given the hash of its key. hint is where the slot
-// was last.
-func (s *shard) slotAt(hint int, hash uint64, at arena.Addr) (int, bool) {
-	if hint < s.slots.len() && s.slots.at(hint) == slotOf(s.tagOf(hash), at) {
-		return hint, true
-	}
-	return s.locateAt(hash, at)
-}
-
-// seekTag returns the first slot that a key with the given hash can be in or be inserted at. found
-// reports whether the slot has the tag of the hash.
-func (s *shard) seekTag(hash uint64) (i int, found bool) {
-	tag := s.tagOf(hash)
-	for i = s.home(tag); s.slots.at(i) != 0; i++ {
-		if at := s.slots.at(i).tag(); at >= tag {
-			return i, at == tag
-		}
-	}
-	return i, false
 }
 
 // unpinned returns the shard of a hash, after copying it if a snapshot holds it. Usually Stage has

@@ -167,8 +167,8 @@ func (a *Arena) At(at Addr) []byte {
 	return p[w : w+n : w+n]
 }
 
-// Touch reads some bytes of each of the records, so that the processor loads them from memory at the
-// same time. The result means nothing. The same as for At holds for the records.
+// Touch reads some bytes of each of the records, so that the processor loads them from memory at
+// the same time. The result means nothing. The same as for At holds for the records.
 func (a *Arena) Touch(records []Addr) (sum byte) {
 	memory := *a.memory.Load()
 	for _, at := range records {

@@ -22,9 +22,6 @@ func (s Span) len() int { return int(s.End - s.Start) }
 // Shape returns the shape of a row; nil for every other value.
 func (v Value) Shape() *Shape { return v.shape }
 
-// Packed returns the size in bytes of the packed value.
-func (v Value) PackedSize() int { return len(v.packed) }
-
 // Number returns the number of the shape. Numbers are counted from 0 in the order in which shapes
 // were made.
 func (s *Shape) Number() int { return int(s.number) }
