@@ -6,15 +6,15 @@ import (
 	"io"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// Every replica gets exactly the bytes of the log: those to which the appender sends, those that are
-// woken, one that does not read for a while, and one that leaves and comes back. The units are
-// small, larger than what the appender sends by itself, and larger than the memory window of the
-// log.
+// Every replica gets exactly the bytes of the log: those to which the appender sends, those that
+// are woken, one that does not read for a while, and one that leaves and comes back. The units are
+// small, larger than what the appender sends by itself, and larger than the log's memory window.
 func TestReplicasGetTheLog(t *testing.T) {
 	c := config(t)
 	c.PingPeriod = time.Hour
@@ -41,7 +41,8 @@ func TestReplicasGetTheLog(t *testing.T) {
 		case 75:
 			size = 20_000
 		}
-		u := unit("SET", "k"+strconv.Itoa(i%7), string(bytes.Repeat([]byte{byte('a' + i%26)}, size)))
+		value := strings.Repeat(string(rune('a'+i%26)), size)
+		u := unit("SET", "k"+strconv.Itoa(i%7), value)
 		units = append(units, u)
 		want.Write(u)
 	}

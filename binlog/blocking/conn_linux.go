@@ -137,7 +137,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// SetImmediate makes Read return os.ErrDeadlineExceeded where it would wait, or makes it wait again.
+// SetImmediate makes Read return os.ErrDeadlineExceeded instead of waiting, or makes it wait again.
 func (c *Conn) SetImmediate(on bool) { c.immediate.Store(on) }
 
 // Read reads once.

@@ -14,7 +14,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
-	"rowfall/binlog/blocking"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 )
@@ -66,11 +65,9 @@ type Config struct {
 // Stream is a connection that follows a binlog. One goroutine at a time may use it, except for Wake
 // and Close, which any goroutine may call.
 type Stream struct {
-	conn *mysql.Conn
-	net  net.Conn
-	// blocking is the socket of net, if Next waits on a thread of its own; nil otherwise.
-	blocking *blocking.Conn
-	silence  time.Duration
+	conn    *mysql.Conn
+	net     net.Conn
+	silence time.Duration
 	packets packetBuffer
 	parser  *events.Parser
 	// err is the error that ended the stream.
@@ -116,7 +113,7 @@ func Open(ctx context.Context, c Config, from binlog.Position) (*Stream, error) 
 		return nil, err
 	}
 	if c.OwnThread {
-		s.blocking = s.conn.WaitInKernel()
+		s.conn.WaitInKernel()
 		s.net = s.conn.NetConn()
 	}
 	server := s.conn.Server()

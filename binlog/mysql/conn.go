@@ -34,7 +34,8 @@ type Conn struct {
 	server  Server
 	addr    string
 	net     net.Conn
-	timed   *timedConn // net with the deadlines of Config.Silence
+	timed   *timedConn     // net with the deadlines of Config.Silence
+	waits   *blocking.Conn // the socket, after WaitInKernel
 	packets *packetConn
 	closed  atomic.Bool
 	broken  bool
@@ -287,27 +288,6 @@ func (c *Conn) Command(cmd byte, payload []byte) error {
 // NetConn returns the socket, or the TLS connection over it. After Command the caller owns its read
 // side and must not call Query, Stream or Exec again.
 func (c *Conn) NetConn() net.Conn { return c.net }
-
-// WaitInKernel makes reads wait in system calls, see package blocking. It returns nil if that is not
-// possible; then nothing changes. Call it after Command, before another goroutine uses NetConn or
-// Close.
-func (c *Conn) WaitInKernel() *blocking.Conn {
-	inner := &c.net
-	if t, ok := c.net.(*tls.Conn); ok {
-		greeted, ok := t.NetConn().(*greetedConn)
-		if !ok {
-			return nil
-		}
-		inner = &greeted.Conn
-	}
-	taken, err := blocking.Take(*inner)
-	if err != nil {
-		return nil
-	}
-	*inner = taken
-	c.timed.Conn = c.net
-	return taken
-}
 
 // Close closes the connection. It may be called more than once and from any goroutine. A call that
 // is running then fails.

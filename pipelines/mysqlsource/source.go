@@ -69,8 +69,8 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 		config:    c.MySQL,
 		addresses: addresses,
 		readFrom:  c.File.Source.ReadFrom,
-		dump: dump.Config{OwnThread: true,
-			MySQL: c.MySQL, ServerID: serverID(c.File), Logger: c.Log,
+		dump: dump.Config{
+			MySQL: c.MySQL, ServerID: serverID(c.File), OwnThread: true, Logger: c.Log,
 		},
 		replayID: replayID(c.File),
 		holds:    c.Holds, log: c.Log, removeWait: c.Holds.Add(wait),

@@ -98,7 +98,8 @@ func (d *direct) wakeLocked(rest []byte, err error) {
 	d.wake <- struct{}{} // has room, because only the end of a standby sends
 }
 
-// next returns the log that the replica's goroutine must send. At the log's end it waits on standby.
+// next returns the log that the replica's goroutine must send. At the log's end it waits, on
+// standby.
 func (d *direct) next(ctx context.Context, log *replog.Log) ([]byte, error) {
 	for {
 		b, err := d.reader.Present(sendAtOnce)
