@@ -27,7 +27,7 @@ func (b *bench) measureTable() {
 	}
 	// Whether the load divides the table depends on the estimate of its rows.
 	b.source.exec(b.source.conn, `ANALYZE TABLE census.people`)
-	var selected, rates, costs, before, joined []float64
+	var selected, rates, costs, before, beforeCosts, joined []float64
 	var c *child
 	var addr string
 	for n := range b.rounds {
@@ -37,7 +37,7 @@ func (b *bench) measureTable() {
 		selected = append(selected, b.selectAll())
 		if b.before {
 			old, addr, l := b.loadTable("rowfall-before", 0, "")
-			before = append(before, l.rate)
+			before, beforeCosts = append(before, l.rate), append(beforeCosts, l.cpu)
 			_, rate, stop := b.joinReplica(addr)
 			joined = append(joined, rate)
 			stop()
@@ -57,6 +57,7 @@ func (b *bench) measureTable() {
 		goalText("at most 1.3 µs", median(costs) <= 1.3e-6))
 	replica, rate, stop := b.joinReplica(addr)
 	if b.before {
+		b.report.compare("  before: CPU per row", costs, beforeCosts, micros, none)
 		b.report.compare("full resync of an idle replica, compared to before",
 			[]float64{rate}, []float64{median(joined)}, rows, none)
 	} else {
