@@ -76,7 +76,8 @@ func TestBench(t *testing.T) {
 	b.report.addNote(
 		"Servers, load and contenders share the cores: only ratios within one run are " +
 			"meaningful. " +
-			"CPU is that of the contender's process alone.",
+			"CPU is that of the contender's process alone. " +
+			"Figures are medians of the rounds, and a ratio is the median of their ratios.",
 	)
 	b.report.addNote("The run took %s.", time.Since(began).Round(time.Second))
 	fmt.Println(&b.report)

@@ -125,9 +125,13 @@ var setupStatements = []string{
 		visits INT NOT NULL, joined DATETIME NOT NULL)`,
 }
 
-// insertPeople inserts n rows of eight fields.
+// batchRows bounds the rows of one statement, because a connection that is silent for a minute
+// counts as dead.
+const batchRows = 20_000
+
+// insertPeople inserts a range of rows of eight fields.
 const insertPeople = `INSERT INTO census.people
-	WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+	WITH RECURSIVE n (i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 	SELECT i, CONCAT('Person ', i), CONCAT('person', i, '@example.com'),
 		ELT(1 + i %% 4, 'Zürich', 'Oslo', 'São Paulo', 'Kyoto'),
 		ELT(1 + i %% 4, 'CH', 'NO', 'BR', 'JP'), RAND() * 10000, FLOOR(RAND() * 1000),
@@ -233,13 +237,11 @@ func (s *source) generate(rows int) binlogRange {
 	var wg sync.WaitGroup
 	errs := make([]error, writers)
 	conns := make([]*mysql.Conn, writers)
+	transactions := make([]int, writers)
 	for i := range writers {
 		conns[i] = s.session()
 		wg.Go(func() {
-			errs[i] = conns[i].Exec(
-				s.tb.Context(),
-				fmt.Sprintf(`CALL bench.change_many(%d)`, rows/writers),
-			)
+			transactions[i], errs[i] = s.changeMany(conns[i], rows/writers)
 		})
 	}
 	wg.Wait()
@@ -247,7 +249,7 @@ func (s *source) generate(rows int) binlogRange {
 		if err != nil {
 			s.tb.Fatal(err)
 		}
-		st.transactions += s.number(conns[i], `SELECT @transactions`)
+		st.transactions += transactions[i]
 	}
 	s.exec(s.conn, `INSERT INTO bench.marker VALUES (1)`)
 	end := s.end()
@@ -261,17 +263,38 @@ func (s *source) generate(rows int) binlogRange {
 	return st
 }
 
+// changeMany changes rows in one session, and returns the number of transactions.
+func (s *source) changeMany(conn *mysql.Conn, rows int) (transactions int, err error) {
+	for ; rows > 0; rows -= batchRows {
+		sql := fmt.Sprintf(`CALL bench.change_many(%d)`, min(rows, batchRows))
+		if err := conn.Exec(s.tb.Context(), sql); err != nil {
+			return 0, err
+		}
+		n, err := s.query(conn, `SELECT @transactions`)
+		if err != nil {
+			return 0, err
+		}
+		transactions += n
+	}
+	return transactions, nil
+}
+
 func (s *source) number(conn *mysql.Conn, sql string) int {
 	s.tb.Helper()
-	r, err := conn.Query(s.tb.Context(), sql)
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	n, err := strconv.Atoi(string(r.Rows[0][0]))
+	n, err := s.query(conn, sql)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
 	return n
+}
+
+// query returns the number that a statement returns.
+func (s *source) query(conn *mysql.Conn, sql string) (int, error) {
+	r, err := conn.Query(s.tb.Context(), sql)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(r.Rows[0][0]))
 }
 
 // load is the record of a load: transactions at a fixed rate, and among them heartbeats whose
