@@ -24,6 +24,9 @@ func play(t *testing.T, l *loop, source *scriptedSource, events ...*binlog.Event
 		if err := l.handle(t.Context(), ev); err != nil {
 			t.Fatal(err)
 		}
+		if err := l.flushCommitted(t.Context()); err != nil { // as next does
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -169,6 +172,10 @@ func playBuffered(t *testing.T, l *loop, source *scriptedSource, events ...*binl
 		if err := l.handle(t.Context(), ev); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// As next does, before it waits for the source.
+	if err := l.flushCommitted(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

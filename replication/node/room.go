@@ -23,7 +23,8 @@ const (
 
 // room prevents that the volume fills up. Log that a restart needs can be trimmed only after a new
 // snapshot, and a snapshot needs room itself: so units leave that room free. Before a unit is
-// rejected, log that only replicas need is trimmed. Only the appender's goroutine uses room.
+// rejected, log that only replicas need is trimmed. Only the holder of the appender's turn uses
+// room.
 type room struct {
 	log      *replog.Log
 	snaps    *snapshots.Store
