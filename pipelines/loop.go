@@ -150,7 +150,7 @@ type loop struct {
 // run reads, transforms and applies until something fails.
 func (l *loop) run(ctx context.Context) error {
 	defer l.fields.close()
-	l.positionWritten = time.Now()
+	l.positionWritten, l.pacer = time.Now(), pacing.New()
 	// The first event proves that the server can serve the position. Nothing is written before
 	// it, so that a wrong --from does not cost the data their position.
 	ev, err := l.next(ctx)

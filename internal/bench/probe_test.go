@@ -5,6 +5,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strconv"
@@ -114,8 +115,8 @@ func preciseSleep(d time.Duration) {
 	_ = syscall.Nanosleep(&t, nil) // a shorter sleep after a signal does no harm
 }
 
-// pollInterval is the time between two reads of a server. It adds at most itself and one round
-// trip to a measured latency.
+// pollInterval is the average time between two reads of a server. It adds at most one and a half of
+// itself and one round trip to a measured latency.
 const pollInterval = time.Millisecond
 
 // recordHeartbeats records in seen when each heartbeat becomes visible, until ctx ends.
@@ -135,7 +136,8 @@ func (s server) recordHeartbeats(ctx context.Context, seen map[int]time.Time) er
 		for ; last < n; last++ {
 			seen[last+1] = now
 		}
-		preciseSleep(pollInterval)
+		// Reads at a fixed rate would come at the same moment after each heartbeat.
+		preciseSleep(pollInterval/2 + rand.N(pollInterval))
 	}
 	return nil
 }

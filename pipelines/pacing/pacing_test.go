@@ -7,7 +7,7 @@ import (
 
 // Pause waits only after units that followed each other quickly, and only once after each.
 func TestPause(t *testing.T) {
-	var p Pacer
+	p := New()
 	if p.Pause() {
 		t.Error("the first Pause takes the source for busy")
 	}
@@ -16,7 +16,12 @@ func TestPause(t *testing.T) {
 	for _, c := range []struct {
 		after time.Duration
 		busy  bool
-	}{{time.Second, false}, {Interval, true}, {busyWithin, true}, {busyWithin + 1, false}} {
+	}{
+		{time.Second, false},
+		{shortInterval, true},
+		{2 * shortInterval, true},
+		{2*shortInterval + 1, false},
+	} {
 		at = at.Add(c.after)
 		p.Applied(at)
 		if got := p.Pause(); got != c.busy {
@@ -28,15 +33,45 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// A pause lasts until Interval has passed since the last unit.
+// A source that is busy all the time gets longer pauses, which do not end that state. A burst does
+// not.
+func TestIntervals(t *testing.T) {
+	p := New()
+	at := time.Now()
+	units := func(n int, gap time.Duration) {
+		for range n {
+			at = at.Add(gap)
+			p.Applied(at)
+		}
+	}
+	units(averageOf/2, shortInterval)
+	if p.interval() != shortInterval {
+		t.Error("a burst gets the longer pauses")
+	}
+	units(10*averageOf, shortInterval)
+	if p.interval() != LongInterval {
+		t.Error("a source that is busy all the time gets the shorter pauses")
+	}
+	units(10*averageOf, LongInterval+LongInterval/2)
+	if p.interval() != LongInterval {
+		t.Error("longer pauses end the state that caused them")
+	}
+	units(1, time.Hour)
+	units(averageOf, 4*time.Millisecond)
+	if p.interval() != shortInterval {
+		t.Error("a source that is not busy any more gets the longer pauses")
+	}
+}
+
+// A pause lasts until the interval has passed since the last unit.
 func TestPauseWaits(t *testing.T) {
-	var p Pacer
+	p := New()
 	p.Applied(time.Now())
 	now := time.Now()
 	p.Applied(now)
 	p.Pause()
 	// The clock of the sleep may be a little faster.
-	if took := time.Since(now); took < Interval-Interval/10 {
+	if took := time.Since(now); took < shortInterval-shortInterval/10 {
 		t.Errorf("the pause ended %v after the unit", took)
 	}
 }
