@@ -12,13 +12,13 @@ import (
 )
 
 // BenchmarkCostNode applies units to a node that has their keys, from one caller. With a replica,
-// which is a process of its own, it includes waking the sender and sending. pause=1ms is the rate
-// of small transactions at which each unit finds the node's goroutines asleep. It includes the cost
-// of the timer that wakes the caller, in place of that of the socket that wakes a pipeline.
+// which is a process of its own, the cost includes sending: a unit of one row is sent by the
+// caller's goroutine, and a unit of 100 rows by the replica's goroutine, which is woken. With
+// pause=1ms each unit finds the process asleep. The cost then includes the timer that wakes the
+// caller, in place of the socket that wakes a pipeline.
 //
 // The cost without a replica, less that of BenchmarkCostStage and BenchmarkCostLog, is that of the
-// hand-over to the node's writer. The cost with a replica, less that without, is that of wake and
-// send.
+// appender's turn and checks. The cost with a replica, less that without, is that of sending.
 func BenchmarkCostNode(b *testing.B) {
 	for _, rows := range benchrow.Sizes {
 		for _, pause := range []time.Duration{0, time.Millisecond} {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// taken is the number of open Conns.
+// taken is the number of open Conns of the process.
 var taken atomic.Int64
 
 // Conn is a socket that waits in system calls. One goroutine at a time may read and one may write;
@@ -27,22 +27,22 @@ type Conn struct {
 	immediate     atomic.Bool // of SetImmediate
 
 	mu     sync.Mutex
-	users  int // calls of Read and Write that use the descriptors; the last one closes them
+	users  int // number of calls of Read and Write that use the descriptors
 	closed atomic.Bool
 }
 
 // direction is what the waits for reading, or for writing, need.
 type direction struct {
-	event    int16 // of ppoll
-	wake     int   // an eventfd that ends a wait
-	deadline atomic.Int64
-	waiting  atomic.Bool
-	yielded  time.Time // only the goroutine that waits uses it
+	event    int16        // of ppoll: readable or writable
+	wake     int          // an eventfd that ends a wait
+	deadline atomic.Int64 // in nanoseconds since 1970; 0: none
+	waiting  atomic.Bool  // a wait may have to be ended by wake
+	yielded  time.Time    // of the last Gosched; only the goroutine that waits uses it
 }
 
-// Take returns a Conn for the socket of c, and closes c, which is no longer used. If it returns an
-// error, c is unchanged. An error that is errors.ErrUnsupported means that c is no TCP or Unix
-// socket, or that each processor of Go's scheduler but one has a Conn already.
+// Take takes over the socket of c: it returns a Conn with that socket, and closes c. After an error
+// c is unchanged. errors.ErrUnsupported means that c has no socket, as a TLS connection has none, or
+// that only one processor of Go's scheduler has no Conn yet.
 func Take(c net.Conn) (*Conn, error) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
@@ -95,7 +95,7 @@ func (c *Conn) closeDescriptors() {
 	}
 }
 
-// begin marks the beginning of a use of the descriptors.
+// begin counts a call that uses the descriptors. It returns net.ErrClosed after Close.
 func (c *Conn) begin() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +106,7 @@ func (c *Conn) begin() error {
 	return nil
 }
 
-// end ends a use.
+// end is the end of a call that began with begin.
 func (c *Conn) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,8 +114,8 @@ func (c *Conn) end() {
 	c.closeUnusedLocked()
 }
 
-// closeUnusedLocked closes the descriptors after Close, when nobody uses them. Until then another
-// file cannot get their numbers.
+// closeUnusedLocked closes the descriptors after Close, once no call uses them. A descriptor that is
+// closed earlier could be reused for another file, which the call would read or write.
 func (c *Conn) closeUnusedLocked() {
 	if c.closed.Load() && c.users == 0 {
 		c.closeDescriptors()
@@ -123,7 +123,7 @@ func (c *Conn) closeUnusedLocked() {
 	}
 }
 
-// Close ends the connection and the calls that wait.
+// Close closes the connection and ends the calls that wait.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,16 +131,16 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	c.closed.Store(true)
-	c.reads.end()
-	c.writes.end()
+	c.reads.endWait()
+	c.writes.endWait()
 	c.closeUnusedLocked()
 	return nil
 }
 
-// SetImmediate makes Read return os.ErrDeadlineExceeded instead of waiting, or makes it wait again.
+// SetImmediate sets whether Read returns os.ErrDeadlineExceeded instead of waiting.
 func (c *Conn) SetImmediate(on bool) { c.immediate.Store(on) }
 
-// Read reads once.
+// Read waits until bytes have arrived, and reads once.
 func (c *Conn) Read(b []byte) (int, error) {
 	if err := c.begin(); err != nil {
 		return 0, c.fault("read", err)
@@ -190,7 +190,7 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// isTemporary reports whether a system call that failed is to be repeated.
+// isTemporary reports whether a system call that failed must be repeated.
 func isTemporary(err error) bool {
 	return errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN)
 }
@@ -198,7 +198,8 @@ func isTemporary(err error) bool {
 // wait waits until the socket is ready, the deadline has passed, or the Conn is closed.
 func (c *Conn) wait(d *direction) error {
 	d.yield()
-	d.waiting.Store(true) // before the reads of what ends the wait
+	// Before the loads of closed and deadline: a change after these loads finds waiting set.
+	d.waiting.Store(true)
 	defer d.waiting.Store(false)
 	for {
 		if c.closed.Load() {
@@ -230,13 +231,13 @@ func (c *Conn) wait(d *direction) error {
 	}
 }
 
-// yieldAfter is the time after which a goroutine that waits again yields its processor once. If a
-// processor has run the same goroutine for 10 ms, the scheduler takes it from every system call at
-// once, and wakes its monitor thread after each. A call of Gosched begins that time again, but it
-// wakes another thread, so it is not called more often than needed.
+// yieldAfter is the least time between two calls of Gosched. If a processor has run the same
+// goroutine for 10 ms, Go's scheduler takes the processor from each of the goroutine's system calls
+// at once, and wakes its monitor thread after each. Gosched begins these 10 ms again. But Gosched
+// wakes another thread, so that it is not called before every wait.
 const yieldAfter = 5 * time.Millisecond
 
-// yield calls Gosched if it is due.
+// yield calls Gosched, unless it did so less than yieldAfter ago.
 func (d *direction) yield() {
 	if now := time.Now(); now.Sub(d.yielded) > yieldAfter {
 		d.yielded = now
@@ -250,10 +251,11 @@ func (d *direction) isOver() bool {
 	return at != 0 && at <= time.Now().UnixNano()
 }
 
-// end ends the present wait, which then finds its reason.
-func (d *direction) end() {
+// endWait ends the present wait, if there is one. The waiting goroutine then finds the new deadline,
+// or that the Conn is closed.
+func (d *direction) endWait() {
 	if d.waiting.Load() {
-		one := [8]byte{1} // the kernel's own byte order; any number but 0 is right
+		one := [8]byte{1} // any number except 0, so the byte order does not matter
 		_, _ = unix.Write(d.wake, one[:])
 	}
 }
@@ -264,7 +266,7 @@ func (d *direction) setDeadline(t time.Time) {
 		at = max(t.UnixNano(), 1)
 	}
 	d.deadline.Store(at)
-	d.end()
+	d.endWait()
 }
 
 // fault adds the addresses to an error, as net.TCPConn does.
@@ -280,8 +282,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets when Read returns os.ErrDeadlineExceeded, also for a Read that waits; zero
-// means never. It returns net.ErrClosed after Close.
+// SetReadDeadline sets the time at which Read returns os.ErrDeadlineExceeded, also for a Read that
+// waits already. The zero time means never. After Close the error is net.ErrClosed.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.reads, t) }
 
 // SetWriteDeadline is SetReadDeadline for Write.

@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// Conn is a connection of the net package, because only Linux has another implementation.
+// Conn is never made: only Linux has an implementation.
 type Conn struct{ net.Conn }
 
 // Take returns errors.ErrUnsupported.

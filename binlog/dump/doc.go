@@ -14,7 +14,7 @@
 //
 //   - stream.go: Open, Stream, and the errors of a server
 //   - request.go: the requests to the server; gtidmode.go: changes of gtid_mode meanwhile
-//   - packetbuffer.go: the buffer of the socket
+//   - packetbuffer.go: the buffer of the socket; fill.go: a read into it that does not wait
 //   - prove.go: the comparison of histories
 //
 // A Stream does not reconnect, choose a position or read DDL. Its caller opens a new Stream from

@@ -1,13 +1,13 @@
 package dump
 
-// Fill reads what the server has sent already, without waiting for more. It reports whether it read
-// anything; then Buffered may have become true. It may return false although there is something to
-// read. An error of the connection is left for Next.
+// Fill reads the bytes that the connection has received already, without waiting for more, and
+// reports whether it read any. If so, Buffered may have become true. Fill may return false although
+// bytes are available. Next returns an error of the connection.
 func (s *Stream) Fill() bool {
 	if s.err != nil || s.packets.makeRoom() != nil {
 		return false
 	}
-	n := s.conn.ReadPresent(s.packets.buf[s.packets.w:])
+	n := s.conn.ReadAvailable(s.packets.buf[s.packets.w:])
 	s.packets.w += n
 	return n > 0
 }

@@ -35,7 +35,7 @@ type Conn struct {
 	addr    string
 	net     net.Conn
 	timed   *timedConn     // net with the deadlines of Config.Silence
-	waits   *blocking.Conn // the socket, after WaitInKernel
+	waits   *blocking.Conn // the socket below net, after WaitInKernel; otherwise nil
 	packets *packetConn
 	closed  atomic.Bool
 	broken  bool

@@ -13,6 +13,7 @@
 //   - config.go, dial.go: the settings of a connection, and its handshake; greeting.go: the
 //     check of the server's first packet, before go-mysql reads it
 //   - conn.go: Conn and the results of queries; packet.go: packets and their fields
+//   - available.go: how reads of the bare socket wait, and a read that does not wait
 //   - session.go: the variables of the session; silence.go: the limit on a silent server
 //   - server.go: the flavor, version, identity and variables of a server; unknown.go: a server
 //     that no file names

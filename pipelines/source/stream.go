@@ -18,7 +18,7 @@ type Stream interface {
 	// Buffered reports whether another event was received already.
 	Buffered() bool
 	// Fill receives what the source has sent already, without waiting for more. It reports whether
-	// it received anything.
+	// it received anything. If so, Buffered may have become true.
 	Fill() bool
 	// Wake makes a waiting or the following Next return a Progress event.
 	Wake()

@@ -21,17 +21,17 @@ type Conn struct {
 
 	fd       int  // within Serve, if raw is set; otherwise -1
 	drained  bool // the last read of this step emptied the socket
-	answered bool // a reply was written after that read
+	answered bool // a whole reply was written after that read
 	reads    int  // reads that returned bytes, up to confirmedReads
 
 	severed     atomic.Bool
-	unconfirmed atomic.Bool // see CheckHalfClosed
-	deadline    time.Time   // of writes to Conn
+	unconfirmed atomic.Bool // Serve waits without a read that found nothing; for CheckHalfClosed
+	deadline    time.Time   // the write deadline of the embedded Conn
 }
 
-// confirmedReads is the number of reads of a connection after each of which another read confirms
-// that nothing follows. It covers clients that send a few commands and close their side of the
-// connection at once. The others get the end of their connection from CheckHalfClosed.
+// confirmedReads is the number of first reads of a connection after each of which another read
+// confirms that nothing follows. So the end of a client that sends a few commands and closes its
+// side at once is noticed at once. For other clients CheckHalfClosed notices such an end.
 const confirmedReads = 16
 
 // New returns a Conn on conn.
@@ -82,8 +82,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteWithin writes p, and returns an error if the peer does not take p within about timeout, at
-// least three quarters of it.
+// WriteWithin writes p. It returns an error if the peer does not take p within the time-out, or
+// within a shorter time of at least three quarters of the time-out.
 func (c *Conn) WriteWithin(p []byte, timeout time.Duration) error {
 	if c.fd >= 0 {
 		n, err := write(c.fd, p)
@@ -95,7 +95,7 @@ func (c *Conn) WriteWithin(p []byte, timeout time.Duration) error {
 			return nil
 		}
 	}
-	// A deadline that is moved for every reply would cost more than a small reply.
+	// To set the deadline for every reply would cost more than a small reply does.
 	now := time.Now()
 	if left := c.deadline.Sub(now); left < timeout-timeout/4 || left > timeout {
 		c.deadline = now.Add(timeout)

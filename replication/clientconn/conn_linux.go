@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// isEdgeTriggered is set where Go's network poller reports every arrival of bytes once.
+// isEdgeTriggered is true where Go's network poller reports each arrival of bytes once, whether or
+// not earlier bytes were read. Conn relies on this when it waits without another read.
 const isEdgeTriggered = true
 
 // read reads from a socket without waiting.

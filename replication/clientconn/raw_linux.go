@@ -9,10 +9,10 @@ import (
 // few microseconds, during which the garbage collector cannot stop this thread.
 const maxRaw = 16 << 10
 
-// rawRead reads as syscall.Read does, but from a socket that never blocks, so that Go's scheduler
-// need not know of the system call. During syscall.Read the kernel often runs another thread, for
-// instance the client that got its reply. The scheduler takes that for a blocked system call, and
-// wakes a thread to take over the processor. This costs a tenth of the CPU time of a GET.
+// rawRead is syscall.Read for a socket that never blocks, without informing Go's scheduler of the
+// system call. During a syscall.Read the kernel often runs another thread, for instance the client
+// that got its reply. The scheduler then treats the system call as blocked, and wakes a thread that
+// takes over the processor. This costs a tenth of the CPU time of a GET.
 func rawRead(fd int, p []byte) (int, error) {
 	if len(p) == 0 || len(p) > maxRaw {
 		return syscall.Read(fd, p)

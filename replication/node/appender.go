@@ -26,8 +26,8 @@ type appender struct {
 	written      atomic.Int64 // offset after the newest unit or expiry
 	ackRequested atomic.Int64 // offset after the newest GETACK
 
-	// turn is a lock: it holds one value while work runs. Goroutines that wait for it get it in the
-	// order in which they came. loop gives it free at its start, and keeps it at its end.
+	// turn is a lock: the channel holds one value while work runs. Waiting goroutines acquire the
+	// turn in their order of arrival. loop releases the turn at its start, and keeps it at its end.
 	turn    chan struct{}
 	stop    chan struct{} // closed by the node to end the loop
 	stopped chan struct{} // closed by the loop: no work is accepted any more
@@ -77,28 +77,29 @@ func newAppender(n *Node) *appender {
 	return a
 }
 
-// submitUnit applies a unit in its turn, and returns the unit's end. A ctx that ends after the unit
-// got its turn does not cancel the unit.
+// submitUnit acquires the turn, applies a unit and returns the unit's end. A ctx that ends after
+// the turn was acquired does not cancel the unit.
 func (a *appender) submitUnit(ctx context.Context, t Term, unit []byte) (replog.Offset, error) {
-	if err := a.take(ctx); err != nil {
+	if err := a.acquire(ctx); err != nil {
 		return 0, err
 	}
 	defer a.release()
 	return a.apply(t, unit)
 }
 
-// do runs a function in its turn, between two units, and returns its error. A ctx that ends after
-// the function got its turn does not cancel the function. The function must not submit work.
+// do acquires the turn, runs a function between two units, and returns the function's error. A ctx
+// that ends after the turn was acquired does not cancel the function. The function must not submit
+// work, which would wait for its own turn for ever.
 func (a *appender) do(ctx context.Context, run func() error) error {
-	if err := a.take(ctx); err != nil {
+	if err := a.acquire(ctx); err != nil {
 		return err
 	}
 	defer a.release()
 	return run()
 }
 
-// take waits for the turn. After an error the caller does not have it.
-func (a *appender) take(ctx context.Context) error {
+// acquire waits for the turn. After an error the caller does not have the turn.
+func (a *appender) acquire(ctx context.Context) error {
 	select {
 	case a.turn <- struct{}{}:
 	default:
@@ -117,8 +118,8 @@ func (a *appender) take(ctx context.Context) error {
 	return nil
 }
 
-// release gives the turn to the goroutine that has waited longest. It first sends the log that was
-// appended in this turn.
+// release passes the turn to the goroutine that has waited longest. Before that, it sends the log
+// that was appended in this turn to the replicas on standby.
 func (a *appender) release() {
 	if end := a.log.End(); end != a.delivered {
 		a.delivered = end
@@ -181,7 +182,7 @@ func (a *appender) loop() error {
 	}
 }
 
-// expireMore deletes a further part of the expired keys, in turn with submitted work.
+// expireMore deletes a further part of the expired keys. Submitted work runs between the parts.
 func (a *appender) expireMore() {
 	a.expiredLeft = false
 	if a.role == Master && a.paused == nil {

@@ -9,35 +9,38 @@ import (
 )
 
 const (
-	// directReplicas is the number of replicas to which the appender sends. Each costs it a system
-	// call per unit, so the log wakes the goroutines of further replicas instead.
+	// directReplicas is the greatest number of replicas to which the appender sends. Each of them
+	// costs the appender a system call per unit, so the log wakes the goroutines of further
+	// replicas instead.
 	directReplicas = 3
-	// directBytes is the most log that the appender sends by itself. A larger piece is worth the
-	// wake-up of the replica's goroutine.
+	// directBytes is the most log in bytes that the appender sends to a replica. For more, the
+	// wake-up of the replica's goroutine is a small part of the cost.
 	directBytes = 16 << 10
 )
 
 // direct lets the appender send new log to a replica that has all earlier log, without waking the
 // replica's goroutine. For a small unit that wake-up costs more than the sending.
 //
-// The goroutine owns the reader, except on standby: then the holder of mu owns it. The appender
-// never waits for the connection. What the socket does not take at once, it leaves to the
-// goroutine.
+// A replica is on standby while its goroutine waits at the end of the log, in next. On standby the
+// holder of mu uses the reader, and otherwise the goroutine. The appender never waits for the
+// connection: bytes that the socket does not take at once are left to the goroutine.
 type direct struct {
 	socket syscall.RawConn
-	write  func(fd uintptr) bool // writes out once, and sets sent
-	out    []byte
-	sent   int
+	reader *replog.Reader
+
+	// Only the appender uses these, while it holds mu.
+	write func(fd uintptr) bool // calls write(2) once with out, and sets sent
+	out   []byte
+	sent  int // number of bytes of out that the socket took
 
 	mu      sync.Mutex
 	standby bool
-	reader  *replog.Reader
-	rest    []byte // bytes of the reader that the goroutine must send
-	err     error  // of the reader
+	rest    []byte // bytes of the reader that the goroutine must send after the standby
+	err     error  // error of the reader that ended the standby
 	wake    chan struct{}
 }
 
-// newDirect returns nil if the connection has TLS, or is no socket.
+// newDirect returns nil if the connection has TLS or is not a socket.
 func newDirect(c *ReplicaConn, reader *replog.Reader) *direct {
 	socket, ok := c.Conn.(syscall.Conn)
 	if !ok || c.Conn != c.Socket {
@@ -57,26 +60,28 @@ func newDirect(c *ReplicaConn, reader *replog.Reader) *direct {
 	return d
 }
 
-// deliver sends the log up to its end to the replicas on standby. The appender calls it.
+// deliver sends the log up to its end to the replicas on standby. Only the holder of the appender's
+// turn calls it.
 func (rs *replicas) deliver(end replog.Offset) {
 	for _, r := range *rs.direct.Load() {
 		r.direct.mu.Lock()
 		if r.direct.standby {
-			r.sendDirect(end)
+			r.sendDirectLocked(end)
 		}
 		r.direct.mu.Unlock()
 	}
 }
 
-// sendDirect sends the log up to its end, or wakes the replica's goroutine. The caller holds mu.
-func (r *replica) sendDirect(end replog.Offset) {
+// sendDirectLocked sends the log up to its end, or wakes the replica's goroutine. The caller holds
+// direct.mu.
+func (r *replica) sendDirectLocked(end replog.Offset) {
 	d := r.direct
 	for end > d.reader.Offset() {
 		if end-d.reader.Offset() > directBytes {
 			d.wakeLocked(nil, nil)
 			return
 		}
-		b, err := d.reader.Present(directBytes)
+		b, err := d.reader.TryNext(directBytes)
 		if err != nil {
 			d.wakeLocked(nil, err)
 			return
@@ -92,22 +97,23 @@ func (r *replica) sendDirect(end replog.Offset) {
 	}
 }
 
-// wakeLocked ends the standby.
+// wakeLocked ends the standby, and passes bytes to send, or an error, to the goroutine.
 func (d *direct) wakeLocked(rest []byte, err error) {
 	d.standby, d.rest, d.err = false, rest, err
 	d.wake <- struct{}{} // has room, because only the end of a standby sends
 }
 
-// next returns the log that the replica's goroutine must send. At the log's end it waits, on
-// standby.
+// next returns the bytes of the log that the replica's goroutine must send next. At the end of the
+// log the replica is on standby, and next waits until bytes are left to the goroutine.
 func (d *direct) next(ctx context.Context, log *replog.Log) ([]byte, error) {
 	for {
-		b, err := d.reader.Present(sendAtOnce)
+		b, err := d.reader.TryNext(sendAtOnce)
 		if b != nil || err != nil {
 			return b, err
 		}
 		d.mu.Lock()
-		// A record that is appended from here on finds the standby.
+		// Was a record appended since TryNext? Then deliver may have missed the standby, and the
+		// goroutine reads again. deliver finds the standby after every later record.
 		d.standby = log.End() == d.reader.Offset()
 		isStandby := d.standby
 		d.mu.Unlock()
@@ -135,7 +141,8 @@ func (d *direct) next(ctx context.Context, log *replog.Log) ([]byte, error) {
 	}
 }
 
-// startDirect makes the appender send to a replica, unless it sends to enough others.
+// startDirect lets the appender send to a replica, unless the appender already sends to
+// directReplicas others.
 func (rs *replicas) startDirect(r *replica, reader *replog.Reader) {
 	d := newDirect(r.conn, reader)
 	rs.Lock()
@@ -149,7 +156,7 @@ func (rs *replicas) startDirect(r *replica, reader *replog.Reader) {
 	rs.direct.Store(&list)
 }
 
-// stopDirectLocked ends that.
+// stopDirectLocked ends the appender's sending to a replica.
 func (rs *replicas) stopDirectLocked(r *replica) {
 	var list []*replica
 	for _, other := range *rs.direct.Load() {

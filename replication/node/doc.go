@@ -2,8 +2,8 @@
 // clients' side.
 //
 // A Node owns a directory. It keeps a keyspace in memory, the replication log on disk, and a
-// snapshot file to start from. Only the appender writes, for one goroutine at a time: whoever
-// submits work to it holds its turn meanwhile.
+// snapshot file to start from. Only the appender writes. Work for the appender runs on the goroutine
+// that submits the work, while that goroutine holds the appender's turn, a lock.
 // Replicas are served on connections that the clients' side hands over. To its upstream the node
 // opens a link of its own. The node knows no session and no client: package replication, its only
 // user, accepts connections, executes commands and calls the node.
@@ -40,7 +40,7 @@
 //	                  quorum.go (MinReplicas), acked.go (WAIT)
 //	snapshots         snapshot_source.go; the files are package snapshots
 //	replicas          admit.go (PSYNC), replica_conn.go (what is handed over), replica.go,
-//	                  direct.go (small units, which the appender sends),
+//	                  direct.go (small units, sent by the appender),
 //	                  replicas.go, replica_limits.go, fullsync.go, encoding.go
 //	upstream          follow.go (the link), resync.go (PSYNC to the upstream), following.go (its
 //	                  log); the wire is package upstream

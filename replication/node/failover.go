@@ -40,7 +40,7 @@ type failover struct {
 	state string // failoverAsking begins and ends on the appender only
 	abort func() // closes the aborted channel of the current handOver; may be called again
 
-	fileWritten bool // failoverFile may exist; appender goroutine only
+	fileWritten bool // failoverFile may exist; only the holder of the appender's turn uses it
 }
 
 // handOver is one FAILOVER command.

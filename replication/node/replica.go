@@ -18,7 +18,8 @@ import (
 const sendAtOnce = 256 << 10
 
 // replica is one connection that follows the node. The goroutine of ServeReplica sends, and another
-// goroutine reads the acknowledgements. The two share progress.
+// goroutine reads the acknowledgements. At the end of the log the appender sends, too: see direct.
+// All of them share progress.
 type replica struct {
 	n        *Node
 	conn     *ReplicaConn
@@ -31,7 +32,8 @@ type replica struct {
 
 	pin          atomic.Pointer[replog.Pin] // the log that a full resync still needs, or nil
 	disconnected atomic.Bool                // the node has closed the connection
-	// direct is set, or not, before the replica is in replicas.direct, and not changed then.
+	// direct is nil if the appender does not send to this replica. It is set before the replica is
+	// added to replicas.direct, and does not change afterwards.
 	direct *direct
 }
 

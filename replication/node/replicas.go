@@ -18,7 +18,7 @@ import (
 type replicas struct {
 	logger zerolog.Logger
 	acked  notify.Signal              // of any replica
-	direct atomic.Pointer[[]*replica] // those to which the appender sends; not nil
+	direct atomic.Pointer[[]*replica] // the replicas to which the appender sends; never nil
 
 	sync.Mutex
 	all  map[*replica]struct{}

@@ -42,14 +42,14 @@ type Status struct {
 	ExpiredKeys      int64 // keys that this node deleted because they had expired
 }
 
-// MemoryStatus is the memory of keys and values in bytes, as of the last unit, and that of the
-// log's window. On Linux none of it is in Go's heap.
+// MemoryStatus is the memory of keys and values in bytes, as of the last unit, and the memory of
+// the log's window. On Linux these are memory pages outside Go's heap.
 type MemoryStatus struct {
 	Live    int64 // in use
 	Garbage int64 // replaced, and kept for reuse or for readers and a snapshot
 	Mapped  int64 // mapped from the system for keys and values
 	Table   int64 // of the table of keys, about 11 bytes a key
-	Window  int64 // of the newest log
+	Window  int64 // of the part of the log that is in memory
 }
 
 // SnapshotStatus describes the newest snapshot file and the one being written.

@@ -20,8 +20,8 @@ const (
 	largeRecord = 1 << 20
 )
 
-// Reader returns the stream's bytes from an offset on, without end. It is for one goroutine at a
-// time. Readers disturb neither each other nor the writer.
+// Reader returns the stream's bytes from an offset on, without end. One goroutine at a time may use
+// it. Readers disturb neither each other nor the writer.
 type Reader struct {
 	log        *Log
 	generation uint64
@@ -29,7 +29,7 @@ type Reader struct {
 	closed     bool
 
 	// chunk is the chunk of the memory window that holds the last returned slice. position is the
-	// offset before that slice. Log.mu guards both.
+	// offset before that slice: the window keeps what follows it. Log.mu guards both.
 	chunk    *chunk
 	position Offset
 
@@ -97,8 +97,8 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
 	}
 }
 
-// Present is Next, but returns nil at the end of the log instead of waiting.
-func (r *Reader) Present(limit int) ([]byte, error) {
+// TryNext is Next, but returns nil at the end of the log instead of waiting.
+func (r *Reader) TryNext(limit int) ([]byte, error) {
 	b, _, err := r.read(limit, false)
 	return b, err
 }
@@ -154,6 +154,7 @@ func (r *Reader) fromMemoryLocked(limit int) (b []byte, onDisk bool, err error) 
 	return b, false, nil
 }
 
+// releaseLocked releases the chunk of the last returned slice.
 func (r *Reader) releaseLocked() {
 	if r.chunk != nil {
 		r.log.window.release(r.chunk)

@@ -2,14 +2,14 @@ package mysql
 
 import (
 	"crypto/tls"
-	"net"
 	"syscall"
 
 	"rowfall/binlog/blocking"
 )
 
-// WaitInKernel makes reads of NetConn wait in system calls, see package blocking. Where that is not
-// possible, nothing changes. Call it after Command, before another goroutine uses NetConn or Close.
+// WaitInKernel makes reads of NetConn wait in system calls, as package blocking does. Where that is
+// not possible, nothing changes. NetConn returns another connection afterwards. Call WaitInKernel
+// after Command, and before another goroutine uses NetConn or Close.
 func (c *Conn) WaitInKernel() {
 	inner := &c.net
 	if t, ok := c.net.(*tls.Conn); ok {
@@ -27,10 +27,10 @@ func (c *Conn) WaitInKernel() {
 	c.timed.Conn = c.net
 }
 
-// ReadPresent reads what NetConn has received already, without waiting for more, and returns the
-// number of bytes. It may return 0 although there is something to read. An error is left for the
-// next read of NetConn.
-func (c *Conn) ReadPresent(b []byte) (n int) {
+// ReadAvailable reads the bytes that NetConn has received already, without waiting for more, and
+// returns their number. It may return 0 although bytes are available, and returns 0 after an error,
+// which the next read of NetConn returns.
+func (c *Conn) ReadAvailable(b []byte) (n int) {
 	if c.waits != nil {
 		c.waits.SetImmediate(true)
 		n, _ = c.net.Read(b) // TLS can be read further after a time-out
@@ -55,5 +55,3 @@ func readSocket(socket syscall.Conn, b []byte) (n int) {
 	})
 	return n
 }
-
-var _ net.Conn = (*blocking.Conn)(nil)

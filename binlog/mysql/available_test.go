@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// ReadPresent returns what has arrived and never waits, whether the connection waits in Go's poller
+// ReadAvailable reads what has arrived and never waits, whether the connection waits in Go's poller
 // or in system calls.
-func TestReadPresent(t *testing.T) {
+func TestReadAvailable(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -27,15 +27,15 @@ func TestReadPresent(t *testing.T) {
 	defer c.Close()
 	b := make([]byte, 16)
 	for range 2 {
-		if n := c.ReadPresent(b); n != 0 {
-			t.Errorf("%d bytes are there, before any was sent", n)
+		if n := c.ReadAvailable(b); n != 0 {
+			t.Errorf("%d bytes are available before any was sent", n)
 		}
 		if _, err := peer.Write([]byte("event")); err != nil {
 			t.Fatal(err)
 		}
 		n := 0
 		for deadline := time.Now().Add(time.Minute); n == 0 && time.Now().Before(deadline); {
-			n = c.ReadPresent(b)
+			n = c.ReadAvailable(b)
 		}
 		if string(b[:n]) != "event" {
 			t.Errorf("read %q", b[:n])
@@ -43,7 +43,7 @@ func TestReadPresent(t *testing.T) {
 		// An interrupted connection is not read.
 		_ = c.NetConn().SetReadDeadline(time.Unix(1, 0))
 		_, _ = peer.Write([]byte("later"))
-		if n := c.ReadPresent(b); n != 0 {
+		if n := c.ReadAvailable(b); n != 0 {
 			t.Errorf("read %q after the deadline", b[:n])
 		}
 		_ = c.NetConn().SetReadDeadline(time.Now().Add(time.Minute))
@@ -56,7 +56,7 @@ func TestReadPresent(t *testing.T) {
 	if _, err := c.NetConn().Read(b); err == nil {
 		t.Error("the end of the connection is no error")
 	}
-	if n := c.ReadPresent(b); n != 0 {
+	if n := c.ReadAvailable(b); n != 0 {
 		t.Errorf("read %d bytes after the end", n)
 	}
 }
