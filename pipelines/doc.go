@@ -13,7 +13,7 @@
 //   - start.go, start_tables.go: where a run starts, and with which definitions of tables;
 //     history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; flush.go: the ends of transactions, and
-//     when a unit is applied; pacing: pauses in which small transactions of a busy source gather
+//     when a unit is applied; package pacing: the pauses between units of a busy source
 //   - statement.go, effects.go, catalog.go: statements that were logged as text, such as DDL, their
 //     effects on tables, and the definitions that they are applied to
 //   - row_statement.go: statements whose changes of rows were logged as text; write_checks.go:

@@ -221,7 +221,8 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 }
 
 // next reads an event. Before it waits for the source, it applies the committed transactions in the
-// unit; while the source is busy, it first receives what arrives within a short pause.
+// unit. While the source is busy, it first pauses, and receives what has arrived meanwhile: these
+// transactions join the unit.
 func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 	if !l.stream.Buffered() {
 		hasMore := l.pacer.Pause() && l.stream.Fill() && l.stream.Buffered()

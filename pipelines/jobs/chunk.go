@@ -152,11 +152,11 @@ func (c *chunk) retry(e *Engine) bool {
 	return true
 }
 
-// growth limits how much a chunk may be larger than the one before, since larger rows may follow. A
-// chunk that does not fit is cut short, which costs a connection.
+// growth is the largest ratio of the limits of a chunk and of the chunk before, because larger rows
+// may follow. The SELECT of a chunk that does not fit is ended early, which costs a connection.
 const growth = 8
 
-// nextLimit returns the limit of the chunk after this one.
+// nextLimit returns the limit in rows of the chunk after this one. most is Config.ChunkRows.
 func (c *chunk) nextLimit(most int) int {
 	if len(c.read) == 0 {
 		return min(firstChunkRows, most)

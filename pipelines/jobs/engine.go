@@ -324,8 +324,8 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 	return nil
 }
 
-// isNext reports whether a result may be applied before the other ones of its table: a chunk is
-// applied after the chunk before in its range.
+// isNext reports whether a result may be applied now. A chunk must wait for the chunk before it in
+// its range.
 func isNext(t task) bool {
 	c, ok := t.(*chunk)
 	return !ok || c.isFirst()

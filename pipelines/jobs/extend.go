@@ -19,7 +19,7 @@ import (
 // the SELECTs before. That ends when the stream has passed H of the first SELECT, so a chunk waits
 // for twice the lag at most. It also ends when the chunk has its share of Config.ChunkBytes.
 //
-// If another worker has read the next chunk of the range ahead, only that chunk is extended.
+// If the next chunk of the range was read ahead, only that next chunk is extended.
 
 // extension is the state of the SELECTs that extend a chunk.
 type extension struct {

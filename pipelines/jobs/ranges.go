@@ -16,8 +16,8 @@ import (
 // range. While a worker is idle, the widest range is divided in the middle of the values that the
 // first key column has left. The middle is computed, so that column must be an integer. The rows
 // may lie anywhere between the values: if a half turns out to be empty, the other one is divided
-// again. If no range can be divided, an idle worker reads ahead: the next chunk of a range, while
-// the range's chunk before waits for its fence or is applied. Both are applied in their order.
+// again. If no range can be divided, an idle worker reads ahead: it reads the next chunk of a range
+// while the range's chunk before waits for its fence or is applied. Both are applied in order.
 
 // splitChunks is the number of chunks that a table must have left, by the estimate of its rows, so
 // that one of its ranges is divided.

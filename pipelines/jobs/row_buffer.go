@@ -26,7 +26,7 @@ type rowBuffer struct {
 	hasLetters bool
 	rowKeys    []Key
 
-	change binlog.Change // of add; a variable would be allocated for each row
+	change binlog.Change // used by add; a local variable would be allocated for each row
 }
 
 // readRow is a row of a buffer: the ends of its key in keys, and of its commands or expectations in
@@ -120,8 +120,8 @@ func (b *rowBuffer) eachKey(yield func(key []byte) bool) {
 	}
 }
 
-// pieceBytes is how many bytes of rows are put into the unit at once. A unit may exceed its limit
-// of bytes by as much.
+// pieceBytes is the most bytes of rows that are put into the unit at once, unless one row is
+// larger. A unit may exceed its limit of bytes by this number.
 const pieceBytes = 32 << 10
 
 // write writes the rows of table t that are not dirty, in units. The last rows stay in the unit. If
@@ -168,9 +168,9 @@ func (b *rowBuffer) startOf(row int) readRow {
 	return b.read[row-1]
 }
 
-// cleanRows returns how many rows from the given one on are written together, at most most: rows
-// that are not dirty. It is 0 if the given row is dirty, and 1 if each row is compared, or may have
-// a letter.
+// cleanRows returns how many rows from the given one on are not dirty and are written together, at
+// most `most`. The result is 0 if the given row is dirty. Otherwise the result is 1 if each row is
+// compared, or may have a letter.
 func (b *rowBuffer) cleanRows(row int, dirty *dirtyKeys, most int) int {
 	if b.compare || b.hasLetters || len(b.faults) > 0 {
 		most = 1
@@ -207,8 +207,8 @@ func (b *rowBuffer) writeLetter(e *Engine, t *Table, row int, from, to transform
 	return nil
 }
 
-// writeRows puts the rows between two marks of the buffer into the host's unit; with compare, one
-// row. isLast means that the buffer is not needed afterwards.
+// writeRows puts the rows between two marks of the buffer into the host's unit. With compare there
+// must be one row. isLast means that the buffer is not needed afterwards.
 func (b *rowBuffer) writeRows(
 	ctx context.Context, e *Engine, from, to transform.Mark, isLast bool,
 ) error {

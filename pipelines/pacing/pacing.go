@@ -1,7 +1,8 @@
 // Package pacing batches small transactions of a busy source. A unit costs about as much as twenty
 // rows: a wake-up, a read of the source, a write of the log, and a write to each replica. So while
-// units follow each other quickly, the reader of the source pauses before it looks for more, and
-// what arrives meanwhile becomes one unit. The more often units come, the longer are the pauses.
+// units follow each other quickly, the reader of the source pauses before its next read, and the
+// transactions that arrive in the pause become one unit. If units follow each other quickly all the
+// time, the pauses are longer.
 //
 // The package imports nothing of the module.
 package pacing
@@ -10,25 +11,26 @@ import "time"
 
 const (
 	// shortInterval is the least time between two units of a burst. A transaction that arrives in a
-	// pause waits half of it on average.
+	// pause waits half of the pause on average.
 	shortInterval = 500 * time.Microsecond
-	// LongInterval is the least time between two units of a source that is busy all the time. It is
+	// longInterval is the least time between two units of a source that is busy all the time. It is
 	// the longest pause.
-	LongInterval = 750 * time.Microsecond
-	// longBelow is the average time between two units below which a source is busy all the time. It
-	// is well above LongInterval, so that the longer pauses do not end the state that caused them.
+	longInterval = 750 * time.Microsecond
+	// longBelow is the average time between two units below which the interval is longInterval. It
+	// is well above longInterval, so that the longer pauses do not end the state that caused them.
 	longBelow = 2 * time.Millisecond
-	// averageOf is the number of units that the average is about. gapLimit is the longest time
-	// between two units that counts, so that an idle source is not busy after one burst.
+	// averageOf is the number of units in whose time the average follows a change. gapLimit is the
+	// longest time between two units that the average counts: longer times count as gapLimit.
 	averageOf = 32
 	gapLimit  = 20 * time.Millisecond
 )
 
-// Pacer decides when a reader pauses. Use New. It is for one goroutine.
+// Pacer decides when the reader of a source pauses. New returns a Pacer. Only one goroutine may use
+// it.
 type Pacer struct {
 	applied time.Time     // when the last unit was applied
 	average time.Duration // time between two units
-	busy    bool          // the last two units followed each other quickly
+	busy    bool          // the last two units followed each other quickly; false after Pause
 }
 
 // New returns a Pacer for a source that is not busy.
@@ -37,12 +39,12 @@ func New() Pacer { return Pacer{average: gapLimit} }
 // interval returns the least time between two units of a busy source.
 func (p *Pacer) interval() time.Duration {
 	if p.average < longBelow {
-		return LongInterval
+		return longInterval
 	}
 	return shortInterval
 }
 
-// Applied records that a unit was applied at a time.
+// Applied records that a unit was applied at the time now.
 func (p *Pacer) Applied(now time.Time) {
 	gap := min(now.Sub(p.applied), gapLimit)
 	p.average += (gap - p.average) / averageOf
@@ -51,8 +53,9 @@ func (p *Pacer) Applied(now time.Time) {
 }
 
 // Pause waits until the next unit may be applied, and reports whether the source is busy, so that
-// it may have sent more. If it is not, Pause returns at once. Call Pause when all that was received
-// of the source has been handled. It ends within LongInterval, so it takes no context.
+// more may have arrived. If the source is not busy, Pause returns at once. Call Pause when everything
+// that was received of the source has been handled. Pause ends within longInterval, so that it needs
+// no context.
 func (p *Pacer) Pause() (isBusy bool) {
 	if !p.busy {
 		return false

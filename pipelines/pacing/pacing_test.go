@@ -49,11 +49,11 @@ func TestIntervals(t *testing.T) {
 		t.Error("a burst gets the longer pauses")
 	}
 	units(10*averageOf, shortInterval)
-	if p.interval() != LongInterval {
+	if p.interval() != longInterval {
 		t.Error("a source that is busy all the time gets the shorter pauses")
 	}
-	units(10*averageOf, LongInterval+LongInterval/2)
-	if p.interval() != LongInterval {
+	units(10*averageOf, longInterval+longInterval/2)
+	if p.interval() != longInterval {
 		t.Error("longer pauses end the state that caused them")
 	}
 	units(1, time.Hour)

@@ -8,8 +8,8 @@ import (
 )
 
 // sleep waits with the precision of the kernel's timers. In an idle process time.Sleep rounds up to
-// a whole millisecond. The call keeps the processor of the Go scheduler for the time of the sleep,
-// so a process with only one of them uses time.Sleep.
+// a whole millisecond. The system call may keep a processor of Go's scheduler for the whole sleep,
+// so a process with only one processor uses time.Sleep.
 func sleep(d time.Duration) {
 	if runtime.GOMAXPROCS(0) == 1 {
 		time.Sleep(d)

@@ -285,8 +285,8 @@ func (k *Keyspace) Counts() (keys, expires, hidden int) {
 	return k.keys, k.expires, k.hiddenKeys
 }
 
-// TableSize returns the memory of the key table in bytes: about 11 bytes per key, and what
-// snapshots hold or new keys can use.
+// TableSize returns the memory of the key table in bytes: about 11 bytes per key, the copies that
+// snapshots hold, and unused arrays of slots.
 func (k *Keyspace) TableSize() int64 { return k.shards.bytes.Load() }
 
 // Memory returns the memory of records and trees in bytes, as of the last unit or Tidy. The key

@@ -41,7 +41,7 @@ const (
 	minShardSize = (pageSlots - 32) * 32 / 33
 	// maxSpareSlots is the number of unused arrays that are kept for new shards.
 	maxSpareSlots = 16
-	// maxMappedSlots is the greatest number of arrays that are mapped: those of 60 to 110 million
+	// maxMappedSlots is the greatest number of arrays that are mapped, enough for 60 to 110 million
 	// keys. Further arrays are on the heap, because Linux limits the mappings of a process to about
 	// 65,000, and the arenas need some of them.
 	maxMappedSlots = 32 << 10
@@ -50,12 +50,12 @@ const (
 )
 
 // shardMemory allocates and frees the slots of a keyspace's shards. They are memory pages outside
-// the Go heap: the slots would be nearly all of the heap, and the garbage collector lets the heap
-// grow to a multiple before it collects. Only the writer uses it.
+// the Go heap. On the heap, the slots would be nearly all of it, and the garbage collector lets the
+// heap grow to a multiple before it collects. Only the writer uses a shardMemory.
 type shardMemory struct {
 	// replaced are the shards that are no longer in the directory. Readers that hold the read lock
-	// may still use them. When the writer has held the write lock, they move to waiting: no reader
-	// uses those, but some may be pinned.
+	// may still use them. Once the writer has held the write lock, release moves them to waiting. No
+	// reader uses the shards in waiting, but snapshots may have pinned them.
 	replaced []*shard
 	waiting  []*shard
 	spare    []slots      // unused arrays
@@ -128,7 +128,7 @@ func (m *shardMemory) unmap(b slots) {
 	}
 }
 
-// replace notes that a shard is no longer in the directory.
+// replace records that a shard is no longer in the directory.
 func (m *shardMemory) replace(s *shard) { m.replaced = append(m.replaced, s) }
 
 // release frees the slots of replaced shards that are not pinned, at most those of `most` shards.

@@ -176,7 +176,7 @@ func (k *Keyspace) target(key []byte) target {
 	return k.targetAt(key, &keySlot{hash: hashOf(key)})
 }
 
-// targetAt is target for a key whose hash, and perhaps slot, is known.
+// targetAt is target for a key whose hash is known, and whose slot is known if at.shard is set.
 func (k *Keyspace) targetAt(key []byte, at *keySlot) target {
 	t := target{hash: at.hash, key: key, k: k}
 	if t.change = k.stage.find(t.hash, key); t.change >= 0 {

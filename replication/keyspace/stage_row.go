@@ -17,20 +17,21 @@ import (
 // It parses some commands ahead and touches the records of their keys, so that the processor loads
 // these from memory at the same time and not one after another.
 type rowStager struct {
-	// wires holds the field names of the shapes, by the number of the shape; nil: not seen yet.
+	// wires holds the field names of each shape, by the shape's number; nil: not learned yet.
 	wires []*wireNames
-	// recent holds the shapes of the last rows with a number of fields, the latest first.
+	// recent holds, for each number of fields, the shapes of the newest rows with so many fields,
+	// the newest first.
 	recent [maxRowFields + 1][recentShapes]*wireNames
 
-	commands [maxAhead]rowCommand // that were parsed ahead
-	found    [maxAhead]arena.Addr // records of their keys
+	commands [maxAhead]rowCommand // the commands that were parsed ahead
+	found    [maxAhead]arena.Addr // the records of their keys
 	ahead    int                  // how many commands to parse ahead
-	parsed   int                  // how many commands the unit has used
+	parsed   int                  // how many elements of commands the unit has used
 	// names and values are those of the commands, one after another.
 	names, values []value.Span
 	update        value.RowUpdate
 	touched       byte // combines what was touched, so that the reads are not optimized away
-	staged        int  // number of commands that were staged
+	staged        int  // number of commands that were staged; only tests read it
 }
 
 // rowCommand is a parsed command. Its spans are in the bytes that begin with the first command that
@@ -39,16 +40,16 @@ type rowCommand struct {
 	key      value.Span
 	at       keySlot
 	shape    *value.Shape // if all fields of a row are set, else nil
-	from, to int          // its part of rowStager.values; empty for DEL
-	name     int          // where its part of rowStager.names begins, if shape is nil
+	from, to int          // the command's part of rowStager.values; empty for DEL
+	name     int          // where the command's part of rowStager.names begins, if shape is nil
 	end      int          // where the command ends
 }
 
 const (
 	maxRowFields = 128 // of an HSET of a row
 	maxDelta     = 16  // fields of an HSET of some fields of a row
-	recentShapes = 8
-	maxAhead     = 8 // commands to parse ahead
+	recentShapes = 8   // shapes with the same number of fields to compare a row with
+	maxAhead     = 8   // commands to parse ahead
 )
 
 // wireNames is the field names of a shape as a command contains them.
@@ -117,7 +118,7 @@ func (k *Keyspace) stageRows(b []byte) (size, commands int) {
 	}
 }
 
-// reset forgets the shards of the last unit, which keep memory in use.
+// reset removes the references to shards of the last unit, which would keep their memory in use.
 func (r *rowStager) reset() {
 	for i := range r.parsed {
 		r.commands[i].at.shard = nil
@@ -183,8 +184,8 @@ func (r *rowStager) parse(b []byte, pos int, c *rowCommand) bool {
 	return c.end != 0
 }
 
-// findSlots finds the slots of the commands' keys. It reads a few bytes of the records that are
-// there. The reads are in a loop of their own, because the processor looks ahead only so far.
+// findSlots finds the slots of the commands' keys, and touches the records in these slots. Touch is
+// a loop of its own, because the processor overlaps only reads that are a few instructions apart.
 func (k *Keyspace) findSlots(b []byte, commands []rowCommand) {
 	d := k.table.dir.Load()
 	n := 0
@@ -353,7 +354,7 @@ func (k *Keyspace) stageDelta(t *target, b []byte, names, values []value.Span) b
 }
 
 // allocRow allocates the record of a hash whose packed value has size bytes, and writes all of the
-// record but the value. The target keeps its expiry. The result is nil if the arena is full.
+// record except the value. The key keeps its expiry. The record is nil if the arena is full.
 func (k *Keyspace) allocRow(t *target, size int) ([]byte, arena.Addr) {
 	if t.rec != "" { // the same head as that of the old record
 		head := len(t.rec) - len(t.rec.packed())

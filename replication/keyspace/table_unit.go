@@ -2,10 +2,10 @@ package keyspace
 
 import "rowfall/replication/keyspace/arena"
 
-// What follows serves the commands of one unit. While a unit is staged no slot changes, so a slot
-// that Stage has found is still right, unless its shard was split, resized or copied meanwhile.
-// Changes that Publish makes can move the slots of later changes. So Publish verifies each slot by
-// the address in it.
+// This file keeps the slots that Stage finds, so that Publish does not look the keys up again.
+// While a unit is staged, no slot of a shard changes, but the shard may be split, resized or
+// copied. And the first changes that Publish makes can move the slots of later changes. So each
+// slot is only a hint, which Publish verifies by the address in the slot.
 
 // keySlot is where a key was found in the table.
 type keySlot struct {
@@ -31,9 +31,9 @@ func (s *shard) seekTag(hash uint64) (i int, at arena.Addr) {
 	}
 }
 
-// replaceOld replaces the old record of a change by the new one without reading the record. It
-// returns false, and changes nothing, if one of the two has trees; put then replaces the record. It
-// needs the write lock.
+// replaceOld replaces the old record of a change by the new one without reading either. It returns
+// false, and changes nothing, if one of the two has trees: then the caller calls put. It needs the
+// write lock.
 func (t *table) replaceOld(c *change) bool {
 	if c.big != nil || c.old.isBig() {
 		return false

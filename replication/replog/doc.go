@@ -11,7 +11,8 @@
 //
 // # Memory
 //
-// The window always holds its base, about 1 MiB, which is enough for readers at the end of the log.
+// The window always holds its base, an eighth of Config.Memory but at most 1 MiB, which is enough
+// for readers at the end of the log.
 // While a reader lags, the window grows, up to Config.Memory, and keeps everything that the reader
 // has not read. When the reader has caught up or was closed, the window shrinks to its base again
 // and returns the pages to the system. A reader that is more than Config.Memory behind keeps

@@ -45,9 +45,9 @@ type Reader struct {
 }
 
 // NewReader returns a reader of the bytes after an offset, which need not be a record boundary.
-// ErrTrimmed means that the log no longer reaches back to that offset, ErrBeyond that its end is
-// before it. The caller must close the reader, because the memory window keeps what open readers
-// need.
+// ErrTrimmed means that the log no longer reaches back to that offset, ErrBeyond that the log ends
+// before that offset. The caller must close the reader, because the memory window keeps the bytes
+// that open readers need.
 func (l *Log) NewReader(after Offset) (*Reader, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// window holds the newest bytes of the stream in chunks: always a base of some chunks, and up to
-// maxChunks while a reader needs them (see neededFromLocked). The page cache holds the same bytes,
-// so a larger base would only be a second copy.
+// window holds the newest bytes of the stream in chunks: always the newest baseChunks of them, and
+// up to maxChunks while a reader needs them (see neededFromLocked). The page cache holds the same
+// bytes, so a larger base would only be a second copy.
 //
 // The writer copies bytes in without holding Log.mu, beyond the published end, where no reader
 // reads. Everything else happens under Log.mu. An evicted chunk is reused or freed once no reader
@@ -38,13 +38,13 @@ type chunk struct {
 	// window no longer holds the chunk.
 	readers int
 	evicted bool
-	mapped  bool            // buf lies outside the Go heap; see newChunk
+	mapped  bool            // buf lies outside the Go heap, see newChunk
 	cleanup runtime.Cleanup // of a mapped chunk: unmaps buf when the chunk is unreachable
 }
 
 const (
-	// The window holds 1/baseOfLimit of its limit, and at most maxBaseSize bytes, even if no reader
-	// needs them. A replica that reconnects at once continues from there.
+	// The base is 1/baseOfLimit of the window's limit, and at most maxBaseSize bytes. A replica that
+	// reconnects at once continues with bytes of the base.
 	baseOfLimit = 8
 	maxBaseSize = 1 << 20
 	// A chunk has 1/chunksOfLimit of the window's limit, but not fewer than minChunkSize bytes and
@@ -52,8 +52,8 @@ const (
 	chunksOfLimit = 16
 	minChunkSize  = 1 << 10
 	maxChunkSize  = 256 << 10
-	// maxSpareChunks is the number of evicted chunks that are kept for reuse. With followers at the
-	// end of the log the window takes one for each that it evicts.
+	// maxSpareChunks is the number of evicted chunks that are kept for reuse. While all readers are
+	// at the end of the log, the window takes a chunk for each chunk that it evicts.
 	maxSpareChunks = 2
 )
 
@@ -119,10 +119,11 @@ func (l *Log) growWindow() {
 	freeChunks(unused)
 }
 
-// neededFromLocked returns the lowest position of a reader that is at most the window's limit
-// behind, or the window's end if no reader is. Such a reader will get the bytes from there on from
-// memory: the window grows until the reader has caught up. A reader that is farther behind reads
-// from disk, and would only fill the window with bytes that are evicted before it needs them.
+// neededFromLocked returns the lowest position of the readers that are at most the window's limit
+// behind, or the window's end if there is no such reader. These readers get all bytes after their
+// positions from memory: the window grows until they have caught up. A reader that is farther
+// behind reads from disk. To keep bytes for it would be useless, because the window would evict
+// them before the reader needs them.
 func (l *Log) neededFromLocked() Offset {
 	w := l.window
 	from := w.start + Offset(len(w.chunks)*w.chunkSize)

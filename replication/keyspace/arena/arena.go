@@ -167,8 +167,9 @@ func (a *Arena) At(at Addr) []byte {
 	return p[w : w+n : w+n]
 }
 
-// Touch reads some bytes of each of the records, so that the processor loads them from memory at
-// the same time. The result means nothing. The same as for At holds for the records.
+// Touch reads some bytes of each of the records, so that the processor loads the records from
+// memory at the same time. The result has no meaning: it prevents that the compiler removes the
+// reads. The addresses must be valid as for At.
 func (a *Arena) Touch(records []Addr) (sum byte) {
 	memory := *a.memory.Load()
 	for _, at := range records {

@@ -34,7 +34,8 @@ type Editor struct {
 	// nil if Big has only new nodes.
 	BigSource *Big
 
-	// Row is the shape of the result if that is a row of which every value was set, else nil.
+	// Row is the shape of the result if the result is a row whose values were all set by the edit,
+	// else nil.
 	Row *Shape
 
 	// Shapes are the shapes of rows. nil stores every hash with its field names.

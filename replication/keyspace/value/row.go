@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// A row can be written straight from the bytes of a command, without slices of its arguments and
-// without an Editor. The caller measures the row first, so that it can be written where it is
-// stored. The results are those of Editor.SetFields.
+// This file writes a row from the bytes of a command, without slices of the arguments and without
+// an Editor. The caller measures the row first, allocates its record, and writes the row there. The
+// results are those of Editor.SetFields.
 
 // Span is a part of the bytes of a command: one name or value.
 type Span struct{ Start, End int32 }
@@ -73,7 +73,7 @@ func (s *Shape) PutRow(dst, src []byte, values []Span) {
 type RowUpdate struct {
 	old   Value
 	items []Span // the items of old.packed that change
-	vals  []Span
+	vals  []Span // their new values
 }
 
 // Measure prepares an update of the row old, and returns the size in bytes of the new packed row.
