@@ -33,7 +33,7 @@ const (
 	immediate                          // executed between MULTI and EXEC instead of queued
 	noMulti                            // an error between MULTI and EXEC
 	needsData                          // rejected with LOADING and MASTERDOWN, as in Redis
-	waits                              // may wait, and meanwhile reads ahead from its connection
+	waits                              // may wait, while the session reads ahead
 )
 
 func (f commandFlags) has(flag commandFlags) bool { return f&flag != 0 }

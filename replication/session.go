@@ -32,7 +32,7 @@ const (
 )
 
 // session is one client connection. Its goroutine reads commands, executes them in order, and sends
-// the replies when no further command is buffered. It does so within conn.Serve, except for
+// the replies when no further command is buffered. This happens within conn.Serve, except for
 // commands that may block, and for the connection of a replica. It has more than 15 fields, because
 // a command may read or change any state of its connection.
 type session struct {
@@ -48,8 +48,8 @@ type session struct {
 	w      *resp.Writer // appends replies from the keyspace to out, and sends long ones in chunks
 	err    error        // why no more replies can be sent
 	closed bool         // close the connection after the replies so far
-	ended  bool         // the connection is at its end, or broken
-	blocks blockingCall // set by a command that may block, until it is executed
+	ended  bool         // the connection is at its end or broken, or err is set
+	blocks blockingCall // a command that may block, until it is executed
 	remote bool         // the client is on another host
 	follow *node.PSync  // set by PSYNC and SYNC: the session is to become a replica's
 	repl   node.Announced
@@ -121,13 +121,19 @@ func (s *session) serve(ctx context.Context) {
 	}
 }
 
-// executeArrived executes the commands that have arrived. It returns true when all of them are
-// executed and their replies sent. It returns false if the session ends, or goes on outside of
-// conn.Serve.
+// executeArrived executes the commands that have arrived. It returns true once all of them are
+// executed and their replies are sent. It returns false if the session ends, or if it continues
+// outside of conn.Serve.
 func (s *session) executeArrived(ctx context.Context) (wait bool) {
 	for {
 		args, _, err := s.r.ReadCommand()
 		if err == clientconn.ErrWait { //nolint:errorlint // Read returns it as it is
+			// Are replies left to send? Then only a part of the next command has arrived, and the
+			// client may wait for these replies before it sends the rest.
+			if len(s.out) > 0 && s.flush() != nil {
+				s.ended = true
+				return false
+			}
 			return true
 		}
 		if err != nil {

@@ -208,6 +208,22 @@ func TestPipelineAndBrokenInput(t *testing.T) {
 	}
 }
 
+// A reply does not wait for the rest of a later command, of which only a part has arrived.
+func TestReplyBeforePartOfCommand(t *testing.T) {
+	n, _ := start(t, config(t))
+	r := dialRaw(t, n.Addr())
+	for range 20 {
+		if _, err := r.Write([]byte("PING\r\n*2\r\n$4\r\nECHO\r\n$4\r\nte")); err != nil {
+			t.Fatal(err)
+		}
+		r.expect("+PONG\r\n")
+		if _, err := r.Write([]byte("xt\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		r.expect("$4\r\ntext\r\n")
+	}
+}
+
 // heap returns the bytes that Go has mapped, without stacks.
 func heap() int64 {
 	var m runtime.MemStats

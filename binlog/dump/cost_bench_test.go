@@ -20,8 +20,8 @@ func costSizes(rows int) []int {
 	return []int{80, 62, 83, 1 + 19 + 12 + images + 4, 32}
 }
 
-// BenchmarkCostRead reads the packets of transactions from a file, which costs about the same
-// system calls and copies as reading from a socket in which the packets wait.
+// BenchmarkCostRead reads the packets of transactions from a file. This needs about the same system
+// calls and copies as reads from a socket that has received the packets already.
 func BenchmarkCostRead(b *testing.B) {
 	for _, rows := range benchrow.Sizes {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {

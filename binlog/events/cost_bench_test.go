@@ -8,7 +8,7 @@ import (
 	"rowfall/internal/benchrow"
 )
 
-// costTable is benchrow.Table.
+// costTable returns the table that benchrow.Table defines.
 func costTable() *binlog.Table {
 	text := func(name string, t binlog.Type, length int) binlog.Column {
 		return binlog.Column{Name: name, Type: t, Length: length}

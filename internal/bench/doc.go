@@ -17,9 +17,9 @@
 //     which is written before, and take turns. The figures are medians over all
 //     rounds. The time runs from the contender's first row until the marker, which
 //     is the last row of the range, is visible at the destination.
-//   - live (live_test.go): a load of a fixed rate. CPU is measured in a run of its
-//     own, because the node itself answers the reads of the latency probe, which
-//     for canal redis-server answers.
+//   - live (live_test.go): a load of a fixed rate. CPU is measured in a run without
+//     the latency probe. The node itself would answer the probe's reads, but for
+//     canal redis-server answers them.
 //   - table (table_test.go): the initial load of a table, the full resync of a
 //     replica that joins afterwards, and the memory of node and replica after
 //     updates of all rows.
@@ -58,5 +58,5 @@
 //
 //	go test -c -tags bench -o PATH ./internal/bench
 //
-// The older binary needs nothing but the contender "rowfall", which all versions have.
+// Of the older binary only the contender "rowfall" is used, which all versions have.
 package bench

@@ -77,7 +77,7 @@ func (b *bench) measureLive() {
 			b.reportLiveBefore(rate, ours, before)
 		}
 	}
-	b.report.addNote("The probe reads every %s, which is part of each latency. It does not run "+
+	b.report.addNote("The probe reads every %s on average, which is part of each latency. It does not run "+
 		"while the CPU of a live load is measured.", pollInterval)
 }
 
