@@ -41,8 +41,8 @@ type direction struct {
 }
 
 // Take takes over the socket of c: it returns a Conn with that socket, and closes c. After an error
-// c is unchanged. errors.ErrUnsupported means that c has no socket, as a TLS connection has none, or
-// that only one processor of Go's scheduler has no Conn yet.
+// c is unchanged. errors.ErrUnsupported means that c has no socket, as a TLS connection has none,
+// or that only one processor of Go's scheduler has no Conn yet.
 func Take(c net.Conn) (*Conn, error) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
@@ -114,8 +114,8 @@ func (c *Conn) end() {
 	c.closeUnusedLocked()
 }
 
-// closeUnusedLocked closes the descriptors after Close, once no call uses them. A descriptor that is
-// closed earlier could be reused for another file, which the call would read or write.
+// closeUnusedLocked closes the descriptors after Close, once no call uses them. The number of a
+// descriptor that is closed earlier could be reused for another file, which the call would use.
 func (c *Conn) closeUnusedLocked() {
 	if c.closed.Load() && c.users == 0 {
 		c.closeDescriptors()
@@ -251,8 +251,8 @@ func (d *direction) isOver() bool {
 	return at != 0 && at <= time.Now().UnixNano()
 }
 
-// endWait ends the present wait, if there is one. The waiting goroutine then finds the new deadline,
-// or that the Conn is closed.
+// endWait ends the present wait, if there is one. The waiting goroutine then finds the new
+// deadline, or that the Conn is closed.
 func (d *direction) endWait() {
 	if d.waiting.Load() {
 		one := [8]byte{1} // any number except 0, so the byte order does not matter

@@ -56,8 +56,9 @@ type Config struct {
 	// requests it again and fails with a *binlog.HistoryError if the server has another one in its
 	// place. The zero value skips this check.
 	Last binlog.Evidence
-	// OwnThread makes Next wait in a system call on a thread of its own, on Linux and if the process
-	// has a processor to spare (see package blocking). This saves CPU for each small transaction.
+	// OwnThread makes Next wait in a system call on a thread of its own, on Linux and if the
+	// process has a processor to spare (see package blocking). This saves CPU for each small
+	// transaction.
 	OwnThread bool
 	Logger    zerolog.Logger
 }

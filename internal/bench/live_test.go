@@ -77,8 +77,8 @@ func (b *bench) measureLive() {
 			b.reportLiveBefore(rate, ours, before)
 		}
 	}
-	b.report.addNote("The probe reads every %s on average, which is part of each latency. It does not run "+
-		"while the CPU of a live load is measured.", pollInterval)
+	b.report.addNote("The probe reads every %s on average, which is part of each latency. "+
+		"It does not run while the CPU of a live load is measured.", pollInterval)
 }
 
 // warmUp is the duration of a load before the measured ones.

@@ -53,9 +53,9 @@ func (p *Pacer) Applied(now time.Time) {
 }
 
 // Pause waits until the next unit may be applied, and reports whether the source is busy, so that
-// more may have arrived. If the source is not busy, Pause returns at once. Call Pause when everything
-// that was received of the source has been handled. Pause ends within longInterval, so that it needs
-// no context.
+// more may have arrived. If the source is not busy, Pause returns at once. Call Pause when
+// everything that was received of the source has been handled. Pause ends within longInterval, so
+// that it needs no context.
 func (p *Pacer) Pause() (isBusy bool) {
 	if !p.busy {
 		return false

@@ -54,8 +54,8 @@ const (
 // heap grow to a multiple before it collects. Only the writer uses a shardMemory.
 type shardMemory struct {
 	// replaced are the shards that are no longer in the directory. Readers that hold the read lock
-	// may still use them. Once the writer has held the write lock, release moves them to waiting. No
-	// reader uses the shards in waiting, but snapshots may have pinned them.
+	// may still use them. Once the writer has held the write lock, release moves them to waiting.
+	// No reader uses the shards in waiting, but snapshots may have pinned them.
 	replaced []*shard
 	waiting  []*shard
 	spare    []slots      // unused arrays

@@ -2,11 +2,11 @@
 // clients' side.
 //
 // A Node owns a directory. It keeps a keyspace in memory, the replication log on disk, and a
-// snapshot file to start from. Only the appender writes. Work for the appender runs on the goroutine
-// that submits the work, while that goroutine holds the appender's turn, a lock.
-// Replicas are served on connections that the clients' side hands over. To its upstream the node
-// opens a link of its own. The node knows no session and no client: package replication, its only
-// user, accepts connections, executes commands and calls the node.
+// snapshot file to start from. Only the appender writes. Work for the appender runs on the
+// goroutine that submits the work, while that goroutine holds the appender's turn, a lock. Replicas
+// are served on connections that the clients' side hands over. To its upstream the node opens a
+// link of its own. The node knows no session and no client: package replication, its only user,
+// accepts connections, executes commands and calls the node.
 //
 // The promises, the files in the directory, and the order of all locks are described in DESIGN.md
 // of package replication.

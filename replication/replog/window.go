@@ -43,8 +43,8 @@ type chunk struct {
 }
 
 const (
-	// The base is 1/baseOfLimit of the window's limit, and at most maxBaseSize bytes. A replica that
-	// reconnects at once continues with bytes of the base.
+	// The base is 1/baseOfLimit of the window's limit, and at most maxBaseSize bytes. A replica
+	// that reconnects at once continues with bytes of the base.
 	baseOfLimit = 8
 	maxBaseSize = 1 << 20
 	// A chunk has 1/chunksOfLimit of the window's limit, but not fewer than minChunkSize bytes and
