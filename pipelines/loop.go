@@ -224,15 +224,16 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 // unit. While the source is busy, it first pauses, and receives what has arrived meanwhile: these
 // transactions join the unit.
 func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
-	if !l.stream.Buffered() {
-		hasMore := l.pacer.Pause() && l.stream.Fill() && l.stream.Buffered()
-		if !hasMore {
-			if err := l.flushCommitted(ctx); err != nil {
-				return nil, err
-			}
-		}
+	ev, err := l.stream.Present(ctx)
+	for ev == nil && err == nil && l.pacer.Pause() && l.stream.Fill() {
+		ev, err = l.stream.Present(ctx)
 	}
-	ev, err := l.stream.Next(ctx)
+	if ev == nil && err == nil {
+		if err := l.flushCommitted(ctx); err != nil {
+			return nil, err
+		}
+		ev, err = l.stream.Next(ctx)
+	}
 	if err != nil {
 		err = fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)
 		return nil, l.explainUnreadable(err)

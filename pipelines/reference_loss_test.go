@@ -156,16 +156,9 @@ func TestReferenceScanInQuarantine(t *testing.T) {
 	mustHold(t, l.sink, "u:7=2", "u:8=-", "u:9=4")
 }
 
-// bufferedSource is a scripted source that has received its whole script, so that transactions
-// share units.
-type bufferedSource struct{ *scriptedSource }
-
-func (s bufferedSource) Buffered() bool { return int(s.position.Offset) < len(s.script) }
-
 // playBuffered handles further events of a script that was received as a whole.
 func playBuffered(t *testing.T, l *loop, source *scriptedSource, events ...*binlog.Event) {
 	t.Helper()
-	l.stream = bufferedSource{source}
 	source.script = append(source.script, events...)
 	for _, ev := range events {
 		source.position.Offset++

@@ -83,7 +83,6 @@ func (s *scriptedSource) Next(ctx context.Context) (*binlog.Event, error) {
 }
 
 func (s *scriptedSource) Position() *binlog.Position   { return &s.position }
-func (s *scriptedSource) Buffered() bool               { return false }
 func (s *scriptedSource) Fill() bool                   { return false }
 func (s *scriptedSource) Close() error                 { return nil }
 func (s *scriptedSource) Forget()                      {}
@@ -91,6 +90,9 @@ func (s *scriptedSource) Skip(skips []binlog.Skip)     { s.skips = skips }
 func (s *scriptedSource) Last() binlog.Evidence        { return s.Transaction() }
 func (s *scriptedSource) Transaction() binlog.Evidence { return s.transactions[s.sent()] }
 func (s *scriptedSource) sent() int                    { return int(s.position.Offset) - 1 }
+
+// Present returns nil, so that each transaction becomes a unit.
+func (s *scriptedSource) Present(context.Context) (*binlog.Event, error) { return nil, nil }
 
 func (s *scriptedSource) InTransaction() bool {
 	return s.script[s.sent()].Kind == binlog.Changes

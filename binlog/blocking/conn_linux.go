@@ -156,7 +156,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 				return 0, c.fault("read", err)
 			}
 		}
-		n, err := unix.Read(c.fd, b)
+		n, err := syscall.Read(c.fd, b)
 		switch {
 		case err == nil && n == 0 && len(b) > 0:
 			return 0, io.EOF
@@ -180,7 +180,7 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 		if err := c.wait(&c.writes); err != nil {
 			return written, c.fault("write", err)
 		}
-		n, err := unix.Write(c.fd, b[written:])
+		n, err := syscall.Write(c.fd, b[written:])
 		if err == nil {
 			written += n
 		} else if !isTemporary(err) {

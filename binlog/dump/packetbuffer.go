@@ -48,12 +48,6 @@ func (p *packetBuffer) next() ([]byte, bool) {
 	return p.buf[start:end], true
 }
 
-// complete reports whether next would return a packet.
-func (p *packetBuffer) complete() bool {
-	_, parts := p.scan()
-	return parts > 0
-}
-
 // scan returns the end of the next packet and the number of its parts, 0 if it is not complete.
 func (p *packetBuffer) scan() (end, parts int) {
 	at := p.r

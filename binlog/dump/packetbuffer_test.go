@@ -166,3 +166,9 @@ func plainPackets(b []byte) (all [][]byte) {
 	}
 	return all
 }
+
+// complete reports whether next would return a packet.
+func (p *packetBuffer) complete() bool {
+	_, parts := p.scan()
+	return parts > 0
+}

@@ -216,9 +216,13 @@ func TestReset(t *testing.T) {
 			_ = f.mustProve(s.Last(), first).Close() // nothing is before it
 			got := take(t, s, 10)
 			last, at := s.Last(), got[9].position
-			for s.Buffered() {
-				if _, err := s.Next(t.Context()); err != nil {
+			for {
+				ev, err := s.Present(t.Context())
+				if err != nil {
 					t.Fatal(err)
+				}
+				if ev == nil {
+					break
 				}
 			}
 			f.waitSecond(last) // MariaDB's times are whole seconds

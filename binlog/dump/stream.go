@@ -154,10 +154,24 @@ func (s *Stream) fail(err error) error {
 // server is a *mysql.ServerError; mysql.CodeBinlogMissing means that the server does not have the
 // binlog after the position.
 func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
+	return s.next(ctx, true)
+}
+
+// Present is Next, but returns nil instead of waiting for the server. A Progress for Wake comes only
+// from Next.
+func (s *Stream) Present(ctx context.Context) (*binlog.Event, error) {
+	return s.next(ctx, false)
+}
+
+// next is Next if willWait is set, and Present otherwise.
+func (s *Stream) next(ctx context.Context, willWait bool) (*binlog.Event, error) {
 	for s.err == nil {
 		ev, err := s.parser.Pending()
 		if ev == nil && err == nil {
 			packet, ok := s.packets.next()
+			if !ok && !willWait {
+				return nil, nil
+			}
 			if !ok {
 				woken, err := s.wait(ctx)
 				if woken {
@@ -330,10 +344,6 @@ func (s *Stream) interruptLocked() {
 // a transaction. A stream that was opened at a GTID set has no file until the server has sent a
 // transaction or a heartbeat.
 func (s *Stream) Position() *binlog.Position { return s.parser.Position() }
-
-// Buffered reports whether Next can return the server's next packet without reading from the
-// connection.
-func (s *Stream) Buffered() bool { return s.parser.HasPending() || s.packets.complete() }
 
 // Wake makes a waiting Next return a Progress event. If none is waiting, the next call that would
 // wait returns it. Within a transaction this happens at the transaction's end.

@@ -130,10 +130,6 @@ func (p *Parser) Idle() bool { return p.idle() && !p.skip.active() }
 // idle reports whether the parser is between transactions.
 func (p *Parser) idle() bool { return p.transaction.state == stateIdle && !p.payload.active }
 
-// HasPending reports whether Pending may return another event of the bytes that Next was given
-// last.
-func (p *Parser) HasPending() bool { return p.payload.active || p.replay.active }
-
 // Pending returns the next event of a compressed transaction, or of the kept rows of an XA
 // transaction, or nil after the last. The event is valid until the next call of Next or Pending.
 // Errors are as those of Next.

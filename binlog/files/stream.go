@@ -100,10 +100,15 @@ func (s *Stream) Read() int64 { return s.read.Load() }
 // Position returns the position after the last Commit or Statement, as that of a dump.Stream.
 func (s *Stream) Position() *binlog.Position { return s.reader.parser.Position() }
 
-// Buffered reports whether there is another event.
-func (s *Stream) Buffered() bool { return s.err == nil && s.Position().CompareFile(s.end) < 0 }
+// Present is Next, but returns nil at the end of the files.
+func (s *Stream) Present(ctx context.Context) (*binlog.Event, error) {
+	if s.err == nil && s.Position().CompareFile(s.end) >= 0 {
+		return nil, nil
+	}
+	return s.Next(ctx)
+}
 
-// Fill returns false: Buffered reports everything that the files have.
+// Fill returns false: Present returns everything that the files have.
 func (s *Stream) Fill() bool { return false }
 
 // Wake makes Next return a Progress event, between transactions. Any goroutine may call it.

@@ -15,10 +15,10 @@ type Stream interface {
 	Next(ctx context.Context) (*binlog.Event, error)
 	// Position returns the stream's position, which is never within a transaction. Next changes it.
 	Position() *binlog.Position
-	// Buffered reports whether another event was received already.
-	Buffered() bool
+	// Present is Next, but returns nil if the next event was not received completely yet.
+	Present(ctx context.Context) (*binlog.Event, error)
 	// Fill receives what the source has sent already, without waiting for more. It reports whether
-	// it received anything. If so, Buffered may have become true.
+	// it received anything. If so, Present may return an event.
 	Fill() bool
 	// Wake makes a waiting or the following Next return a Progress event.
 	Wake()
