@@ -157,8 +157,8 @@ func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
 	return s.next(ctx, true)
 }
 
-// Present is Next, but returns nil instead of waiting for the server. A Progress for Wake comes only
-// from Next.
+// Present is Next, but returns nil instead of waiting for the server. Only Next returns a Progress
+// for Wake.
 func (s *Stream) Present(ctx context.Context) (*binlog.Event, error) {
 	return s.next(ctx, false)
 }
