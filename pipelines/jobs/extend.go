@@ -108,6 +108,9 @@ func (e *Engine) canExtend(c *chunk) bool {
 	if _, second := c.table.chunksOf(c.of); second != nil && second != c {
 		return false // the second chunk has the rows that follow
 	}
+	if c.of.repeat != nil {
+		return false // the second chunk is read again, and has these rows then
+	}
 	return !c.isAtEnd() && !c.of.endsAt(c.table.Schema, c.result.Last) && c.hasRoom()
 }
 

@@ -329,6 +329,29 @@ func TestReadAhead(t *testing.T) {
 		})
 }
 
+// If the second chunk of a range must be read again, the first one is not extended over its rows:
+// the range would go back to the end of the second one afterwards, and read rows twice.
+func TestNoExtensionOverRepeatedChunk(t *testing.T) {
+	inRanges(t, Config{Parallel: 1, ChunkRows: 10}, tablestate.Job{}, idsFrom(0, 35),
+		func(t *testing.T, w *world, o *Table) {
+			w.server.set(tableO, nil, cellsOf("35", "1")) // the stream has not sent this row yet
+			w.step()
+			w.allowQuery()
+			if err := w.engine.receive(); err != nil {
+				t.Fatal(err)
+			}
+			first := o.tasks[0].(*chunk)
+			if !w.engine.canExtend(first) {
+				t.Fatal("the chunk cannot be extended")
+			}
+			first.of.repeat = &chunk{after: first.result.Last}
+			if w.engine.canExtend(first) {
+				t.Error("the chunk is extended over the rows of the chunk that is repeated")
+			}
+			first.of.repeat = nil
+		})
+}
+
 // While the loop applies a chunk, an idle worker has the next chunk of the range.
 func TestReadsWhileLoopApplies(t *testing.T) {
 	inRanges(t, Config{Parallel: 2, ChunkRows: 10}, tablestate.Job{}, idsFrom(0, 35),
