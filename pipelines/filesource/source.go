@@ -134,11 +134,23 @@ type trackedStream struct {
 // Next implements source.Stream.
 func (s *trackedStream) Next(ctx context.Context) (*binlog.Event, error) {
 	ev, err := s.Stream.Next(ctx)
-	if err == nil && ev.Kind == binlog.Statement && ddl.AddedCascades(ev.SQL) > 0 {
+	s.track(ev)
+	return ev, err
+}
+
+// Present implements source.Stream.
+func (s *trackedStream) Present(ctx context.Context) (*binlog.Event, error) {
+	ev, err := s.Stream.Present(ctx)
+	s.track(ev)
+	return ev, err
+}
+
+// track records the cascades that a statement adds. ev may be nil.
+func (s *trackedStream) track(ev *binlog.Event) {
+	if ev != nil && ev.Kind == binlog.Statement && ddl.AddedCascades(ev.SQL) > 0 {
 		o := s.source.options.InSession(ev)
 		s.source.trackCascades(ddl.Parse(ev.SQL, o), ev.SQL)
 	}
-	return ev, err
 }
 
 // LogFiles returns the files up to the one in which the stretch starts.
