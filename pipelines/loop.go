@@ -221,18 +221,21 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 }
 
 // next reads an event. Before it waits for the source, it applies the committed transactions in the
-// unit. While the source is busy, it first pauses, and receives what has arrived meanwhile: these
-// transactions join the unit.
+// unit. While the source is busy, it pauses, and receives what has arrived meanwhile, without
+// waiting for the source at all: these transactions join the unit, or become the next one.
 func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 	ev, err := l.stream.Present(ctx)
-	for ev == nil && err == nil && l.pacer.Pause() && l.stream.Fill() {
-		ev, err = l.stream.Present(ctx)
-	}
-	if ev == nil && err == nil {
-		if err := l.flushCommitted(ctx); err != nil {
-			return nil, err
+	for ev == nil && err == nil {
+		switch {
+		case l.pacer.Pause() && l.stream.Fill():
+			ev, err = l.stream.Present(ctx)
+		case !l.committedSince.IsZero():
+			if err := l.flushCommitted(ctx); err != nil {
+				return nil, err
+			}
+		default:
+			ev, err = l.stream.Next(ctx)
 		}
-		ev, err = l.stream.Next(ctx)
 	}
 	if err != nil {
 		err = fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)

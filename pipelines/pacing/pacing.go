@@ -15,7 +15,7 @@ const (
 	shortInterval = 500 * time.Microsecond
 	// longInterval is the least time between two units of a source that is busy all the time. It is
 	// the longest pause.
-	longInterval = 750 * time.Microsecond
+	longInterval = 800 * time.Microsecond
 	// longBelow is the average time between two units below which the interval is longInterval. It
 	// is well above longInterval, so that the longer pauses do not end the state that caused them.
 	longBelow = 2 * time.Millisecond
