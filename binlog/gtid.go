@@ -14,8 +14,9 @@ import (
 
 // GTIDSet is a set of global transaction identifiers: MySQL's (uuid, optional
 // tag, intervals) or MariaDB's (the last sequence of each domain). The zero
-// value is the empty set. It is not safe for concurrent use; Clone before
-// handing one to another goroutine.
+// value is the empty set. A copy by assignment is independent of the original, and
+// costs nothing: what the slices refer to never changes. One set is not safe for
+// concurrent use, but its copies are.
 type GTIDSet struct {
 	// sources is ordered by uuid, then tag; each source has at least one interval.
 	sources []gtidSource
@@ -24,6 +25,10 @@ type GTIDSet struct {
 	// last is the index of the source that Add used last: consecutive transactions
 	// mostly have one uuid.
 	last int
+	// end, if it is not 0, is the end of the last interval of that source, instead of
+	// the end in the slice. Thus the next transaction of the source needs no copy of
+	// the intervals.
+	end uint64
 }
 
 // gtidSource holds the transactions of one MySQL uuid and tag. Its intervals are
@@ -180,22 +185,62 @@ func (s *GTIDSet) Add(uuid [16]byte, tag string, sequence uint64) {
 	if sequence == 0 || sequence > maxSequence {
 		return
 	}
-	if s.last >= len(s.sources) || s.sources[s.last].uuid != uuid || s.sources[s.last].tag != tag {
-		s.last = s.source(uuid, tag)
+	if s.isLast(uuid, tag) && s.lastInterval(s.last).end == sequence {
+		s.end = sequence + 1
+		return
 	}
+	s.sources, s.end = s.ownSources(), 0
+	s.last = s.source(uuid, tag)
 	s.sources[s.last].add(gtidInterval{sequence, sequence + 1})
+}
+
+// isLast reports whether a uuid and tag are those of the source that Add used last.
+func (s *GTIDSet) isLast(uuid [16]byte, tag string) bool {
+	return s.last < len(s.sources) && s.sources[s.last].uuid == uuid &&
+		s.sources[s.last].tag == tag
+}
+
+// lastInterval returns the last interval of a source.
+func (s *GTIDSet) lastInterval(source int) gtidInterval {
+	intervals := s.sources[source].intervals
+	v := intervals[len(intervals)-1]
+	if source == s.last && s.end != 0 {
+		v.end = s.end
+	}
+	return v
+}
+
+// ownSources returns a copy of the sources that the caller may change. It includes end.
+func (s *GTIDSet) ownSources() []gtidSource {
+	sources := slices.Clone(s.sources)
+	for i := range sources {
+		g := &sources[i]
+		g.intervals = slices.Clone(g.intervals)
+		g.intervals[len(g.intervals)-1] = s.lastInterval(i)
+	}
+	return sources
+}
+
+// inSlices returns the same set with end 0. The slices of the result must not be changed.
+func (s *GTIDSet) inSlices() GTIDSet {
+	if s.end == 0 {
+		return *s
+	}
+	return GTIDSet{sources: s.ownSources(), domains: s.domains, last: s.last}
 }
 
 // AddMariaDB sets the last GTID of a MariaDB domain.
 func (s *GTIDSet) AddMariaDB(domain, server uint32, sequence uint64) {
 	i, found := s.domain(domain)
+	s.domains = slices.Clone(s.domains)
 	if !found {
 		s.domains = slices.Insert(s.domains, i, gtidDomain{domain: domain})
 	}
 	s.domains[i].server, s.domains[i].sequence = server, sequence
 }
 
-// source returns the index of a uuid and tag and inserts the pair if it is new.
+// source returns the index of a uuid and tag and inserts the pair if it is new. No other set may
+// have the sources.
 func (s *GTIDSet) source(uuid [16]byte, tag string) int {
 	i, found := s.find(uuid, tag)
 	if !found {
@@ -238,15 +283,16 @@ func (g *gtidSource) add(v gtidInterval) {
 // Contains reports whether every GTID of o is in s. For MariaDB: whether each domain of
 // o has at least the same sequence number in s.
 func (s *GTIDSet) Contains(o GTIDSet) bool {
+	set, o := s.inSlices(), o.inSlices()
 	for _, g := range o.sources {
-		i, found := s.find(g.uuid, g.tag)
-		if !found || !s.sources[i].contains(g.intervals) {
+		i, found := set.find(g.uuid, g.tag)
+		if !found || !set.sources[i].contains(g.intervals) {
 			return false
 		}
 	}
 	for _, d := range o.domains {
-		i, found := s.domain(d.domain)
-		if !found || s.domains[i].sequence < d.sequence {
+		i, found := set.domain(d.domain)
+		if !found || set.domains[i].sequence < d.sequence {
 			return false
 		}
 	}
@@ -268,23 +314,15 @@ func (g *gtidSource) contains(intervals []gtidInterval) bool {
 
 // Equal reports whether the two sets are the same.
 func (s *GTIDSet) Equal(o GTIDSet) bool {
-	return slices.Equal(s.domains, o.domains) &&
-		slices.EqualFunc(s.sources, o.sources, func(a, b gtidSource) bool {
+	set, o := s.inSlices(), o.inSlices()
+	return slices.Equal(set.domains, o.domains) &&
+		slices.EqualFunc(set.sources, o.sources, func(a, b gtidSource) bool {
 			return a.uuid == b.uuid && a.tag == b.tag && slices.Equal(a.intervals, b.intervals)
 		})
 }
 
 // IsZero reports whether the set is empty.
 func (s *GTIDSet) IsZero() bool { return len(s.sources) == 0 && len(s.domains) == 0 }
-
-// Clone returns a copy that shares nothing with s.
-func (s *GTIDSet) Clone() GTIDSet {
-	c := GTIDSet{sources: slices.Clone(s.sources), domains: slices.Clone(s.domains), last: s.last}
-	for i := range c.sources {
-		c.sources[i].intervals = slices.Clone(c.sources[i].intervals)
-	}
-	return c
-}
 
 // AppendText appends the canonical text form: parts in order, joined by ","
 // without white space, a uuid's tags after its untagged intervals.
@@ -300,12 +338,10 @@ func (s *GTIDSet) AppendText(dst []byte) []byte {
 		if g.tag != "" {
 			dst = append(append(dst, ':'), g.tag...)
 		}
-		for _, v := range g.intervals {
-			dst = strconv.AppendUint(append(dst, ':'), v.first, 10)
-			if v.end-v.first > 1 {
-				dst = strconv.AppendUint(append(dst, '-'), v.end-1, 10)
-			}
+		for _, v := range g.intervals[:len(g.intervals)-1] {
+			dst = v.appendText(dst)
 		}
+		dst = s.lastInterval(i).appendText(dst)
 	}
 	for i, d := range s.domains {
 		if i > 0 {
@@ -314,6 +350,14 @@ func (s *GTIDSet) AppendText(dst []byte) []byte {
 		dst = append(strconv.AppendUint(dst, uint64(d.domain), 10), '-')
 		dst = append(strconv.AppendUint(dst, uint64(d.server), 10), '-')
 		dst = strconv.AppendUint(dst, d.sequence, 10)
+	}
+	return dst
+}
+
+func (v gtidInterval) appendText(dst []byte) []byte {
+	dst = strconv.AppendUint(append(dst, ':'), v.first, 10)
+	if v.end-v.first > 1 {
+		dst = strconv.AppendUint(append(dst, '-'), v.end-1, 10)
 	}
 	return dst
 }
@@ -336,14 +380,15 @@ func appendUUID(dst, u []byte) []byte {
 // tag: twice the length in one byte, then the tag. Sets of older servers have no tags,
 // so these servers never receive that form.
 func (s *GTIDSet) AppendBinary(dst []byte) []byte {
-	tagged := slices.ContainsFunc(s.sources, func(g gtidSource) bool { return g.tag != "" })
-	count := uint64(len(s.sources))
+	set := s.inSlices()
+	tagged := slices.ContainsFunc(set.sources, func(g gtidSource) bool { return g.tag != "" })
+	count := uint64(len(set.sources))
 	if tagged {
 		count = 1<<56 | count<<8 | 1
 	}
 	dst = binary.LittleEndian.AppendUint64(dst, count)
-	for i := range s.sources {
-		g := &s.sources[i]
+	for i := range set.sources {
+		g := &set.sources[i]
 		dst = append(dst, g.uuid[:]...)
 		if tagged {
 			dst = append(append(dst, byte(len(g.tag)<<1)), g.tag...)

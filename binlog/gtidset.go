@@ -1,22 +1,24 @@
 package binlog
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Has reports whether the set holds a MySQL GTID. For the successor of the source's last sequence,
 // which is what a stream brings next, it takes constant time.
 func (s *GTIDSet) Has(uuid [16]byte, tag string, sequence uint64) bool {
 	i := s.last
-	if i >= len(s.sources) || s.sources[i].uuid != uuid || s.sources[i].tag != tag {
+	if !s.isLast(uuid, tag) {
 		var found bool
 		if i, found = s.find(uuid, tag); !found {
 			return false
 		}
 	}
-	g := &s.sources[i]
-	if sequence >= g.intervals[len(g.intervals)-1].end {
-		return false
+	if last := s.lastInterval(i); sequence >= last.first {
+		return sequence < last.end
 	}
-	return g.contains([]gtidInterval{{sequence, sequence + 1}})
+	return s.sources[i].contains([]gtidInterval{{sequence, sequence + 1}})
 }
 
 // AddGTID adds one GTID, as Add or AddMariaDB do. The zero GTID adds nothing.
@@ -47,7 +49,8 @@ func (s *GTIDSet) Before(e *Evidence) (GTIDSet, bool) {
 	if !found || s.domains[i] != (gtidDomain{g.Domain, g.Server, g.Sequence}) {
 		return GTIDSet{}, false
 	}
-	out := s.Clone()
+	out := *s
+	out.domains = slices.Clone(s.domains)
 	if p := &e.Previous; p.IsZero() {
 		out.domains = append(out.domains[:i], out.domains[i+1:]...)
 	} else {
@@ -60,10 +63,11 @@ func (s *GTIDSet) Before(e *Evidence) (GTIDSet, bool) {
 // absent from o or have got less far there.
 func (s *GTIDSet) Subtract(o *GTIDSet) GTIDSet {
 	var out GTIDSet
-	for _, g := range s.sources {
+	set, other := s.inSlices(), o.inSlices()
+	for _, g := range set.sources {
 		var remove []gtidInterval
-		if i, found := o.find(g.uuid, g.tag); found {
-			remove = o.sources[i].intervals
+		if i, found := other.find(g.uuid, g.tag); found {
+			remove = other.sources[i].intervals
 		}
 		if rest := subtractIntervals(g.intervals, remove); len(rest) > 0 {
 			out.sources = append(out.sources, gtidSource{uuid: g.uuid, tag: g.tag, intervals: rest})
@@ -106,12 +110,12 @@ func (s *GTIDSet) Of(uuid string) GTIDSet {
 	if err != nil {
 		return out
 	}
-	for _, g := range s.sources {
+	for _, g := range s.inSlices().sources {
 		if bytes.Equal(g.uuid[:], u[:]) {
 			out.sources = append(out.sources, g)
 		}
 	}
-	return out.Clone()
+	return out
 }
 
 // OfServerID is Of for a MariaDB's server_id.

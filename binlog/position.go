@@ -9,7 +9,7 @@ import (
 
 // Position is a position in a server's history, up to and including a transaction: a
 // GTID set where the server has GTIDs, and the file and offset in that server's own
-// binlog.
+// binlog. A copy by assignment is independent of the original.
 type Position struct {
 	GTID GTIDSet
 	// File and Offset (bytes) are the end of the last event included.
@@ -62,12 +62,6 @@ func (p Position) String() string {
 
 // IsZero reports whether p names neither a GTID set nor a file.
 func (p Position) IsZero() bool { return p.File == "" && p.GTID.IsZero() }
-
-// Clone returns a copy that shares nothing with p.
-func (p Position) Clone() Position {
-	p.GTID = p.GTID.Clone()
-	return p
-}
 
 // CompareFile orders two positions of one server by file and offset: -1, 0, 1.
 // Files compare by their numeric suffix ("binlog.999999" before

@@ -265,7 +265,7 @@ func (l *loop) skipUnreadable(
 // With a GTID that is the GTID set with t, else the offset that follows from t's length. MySQL 8.0
 // and later send the length; without it ok is false.
 func positionAfter(before *binlog.Position, t *binlog.Evidence) (at binlog.Position, ok bool) {
-	at = before.Clone()
+	at = *before
 	if !t.GTID.IsZero() {
 		at.GTID.AddGTID(t.GTID)
 		at.File, at.Offset = "", 0

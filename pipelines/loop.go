@@ -168,7 +168,7 @@ func (l *loop) run(ctx context.Context) error {
 	}
 	if l.initialUnit != nil {
 		if ev.Kind == binlog.Progress {
-			l.progress.Position = l.stream.Position().Clone()
+			l.progress.Position = *l.stream.Position()
 		}
 		if err := l.initialUnit(ctx); err != nil {
 			return err
@@ -400,7 +400,7 @@ func (l *loop) rowError(err error) error {
 // commit time in microseconds since 1970; 0 keeps the last one.
 func (l *loop) advancePosition(at int64) {
 	l.previous = l.progress.Position
-	l.progress.Position = l.stream.Position().Clone()
+	l.progress.Position = *l.stream.Position()
 	l.history.advance(l.stream)
 	l.clearUnproved()
 	l.saveLetters()

@@ -72,7 +72,7 @@ func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 		}
 		r.at.File, r.at.Offset = "", 0
 	}
-	r.sent = r.at.Clone()
+	r.sent = r.at
 	for name, t := range l.tables.all {
 		// A tentative definition may not fit the logged rows.
 		if t.isFollowed() && !t.isTentative() {
@@ -85,7 +85,7 @@ func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 // find implements finder: it reads the stretch, and then the statements after it.
 func (r *replay) find(ctx context.Context, send func(page) error) error {
 	// What was found after the last page is found again.
-	r.at = r.sent.Clone()
+	r.at = r.sent
 	for name := range r.whole {
 		r.tables[name].isWhole = false
 	}
@@ -127,7 +127,7 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 // sends a full page.
 func (r *replay) passed(stream source.Stream, send func(page) error) error {
 	if at := stream.Position(); at.CompareFile(r.at) > 0 {
-		r.at = at.Clone()
+		r.at = *at
 	}
 	if !r.isPast && includes(&r.at, &r.to) {
 		r.isPast = true
@@ -162,7 +162,7 @@ func (r *replay) send(send func(page) error) error {
 	for name, keys := range r.found {
 		p.found = append(p.found, foundKeys{name, r.tables[name].schema, keys})
 	}
-	at := r.at.Clone()
+	at := r.at
 	p.advance = func(s *tablestate.Search) (err error) {
 		s.At, err = tablestate.EncodePosition(&at)
 		return err
@@ -307,7 +307,7 @@ func (p *Pipeline) Replay(ctx context.Context, from, to string) (int, error) {
 	}
 	var id int
 	err = p.submit(ctx, func(_ context.Context, l *loop) error {
-		n, err := l.addReplay(r.search, &r.from, &r.to, l.stream.Position().Clone())
+		n, err := l.addReplay(r.search, &r.from, &r.to, *l.stream.Position())
 		id = n
 		return err
 	})

@@ -69,7 +69,7 @@ func (l *loop) useDefinition(d *ddl.Schema, start *binlog.Position) error {
 		t = added
 		t.Job = tablestate.Job{Skipped: true}
 	}
-	at := start.Clone()
+	at := *start
 	t.since = &at
 	return t.save(&l.unit, l.config.Name)
 }
@@ -120,7 +120,7 @@ func (l *loop) reviseDefinitions(
 			return err
 		}
 		l.tables.setTentative(t, from != "now")
-		at := start.Clone()
+		at := *start
 		t.since = &at
 		if err := t.save(&l.unit, l.config.Name); err != nil {
 			return err

@@ -120,7 +120,7 @@ func TestFailedSearch(t *testing.T) {
 	p.requests <- request{
 		execute: func(_ context.Context, l *loop) error {
 			from, end := binlog.Position{File: "log", Offset: 1}, binlog.Position{}
-			until := l.stream.Position().Clone()
+			until := *l.stream.Position()
 			_, err := l.addReplay(&tablestate.Search{Server: "scripted"}, &from, &end, until)
 			return err
 		},

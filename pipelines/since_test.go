@@ -72,7 +72,7 @@ func TestSinceOnAnotherServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	since := at.Clone()
+	since := at
 	since.File, since.Offset = "log", 100
 	text, err := tablestate.EncodePosition(&since)
 	if err != nil {

@@ -315,7 +315,7 @@ func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) erro
 	}
 	switch replay := !includes(at, head); {
 	case replay:
-		l.head = head.Clone()
+		l.head = *head
 		l.progress.Phase = sink.Replaying
 		text, err := tablestate.EncodePosition(&l.head)
 		if err != nil {

@@ -47,7 +47,7 @@ func StoreReplay(
 		if err != nil {
 			return 0, err
 		}
-		until := stored.Position.Clone()
+		until := stored.Position
 		if r.search.Server != stored.Server {
 			until.File, until.Offset = "", 0 // they belong to another binlog
 			if until.GTID.IsZero() {

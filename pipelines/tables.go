@@ -196,7 +196,7 @@ func (s *tableSet) define(
 	}
 	delete(s.byTable, t.Schema)
 	if s.position != nil && !t.keepsColumns(schema) {
-		at := s.position().Clone()
+		at := *s.position()
 		t.since = &at
 	}
 	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil

@@ -183,9 +183,9 @@ func (l *loop) completeSince(stored *progress, head *binlog.Position) error {
 		case t.definition == nil:
 			continue
 		case t.since == nil:
-			at := stored.Position.Clone()
+			at := stored.Position
 			if stored.Phase == sink.Replaying {
-				at = head.Clone()
+				at = *head
 				l.tables.setTentative(t, !includes(&stored.Position, &at))
 			}
 			t.since = &at

@@ -252,7 +252,7 @@ func testKilled(t *testing.T, f *harness) {
 			t.Fatal("the error did not last")
 		}
 		_ = s.Close()
-		s = f.open(s.Position().Clone())
+		s = f.open(*s.Position())
 	}
 }
 

@@ -251,7 +251,7 @@ func take(t *testing.T, s *dump.Stream, n int) []seen {
 			}
 			p := s.Position()
 			if len(rows) == 0 {
-				before = p.Clone()
+				before = *p
 			}
 			if rows, err = render(rows, &ev.Rows); err != nil {
 				t.Fatal(err)
@@ -267,7 +267,7 @@ func take(t *testing.T, s *dump.Stream, n int) []seen {
 			if d := time.Since(time.UnixMicro(ev.Time)); d < -2*time.Second || d > 10*time.Minute {
 				t.Fatalf("time is %v", time.UnixMicro(ev.Time))
 			}
-			out = append(out, seen{string(rows), s.Position().Clone()})
+			out = append(out, seen{string(rows), *s.Position()})
 			rows = rows[:0]
 		}
 	}

@@ -78,7 +78,7 @@ func testOrder(t *testing.T, f *harness) {
 			if !from.GTID.IsZero() {
 				c.Last = last[i]
 			}
-			s, err := dump.Open(t.Context(), c, from.Clone())
+			s, err := dump.Open(t.Context(), c, from)
 			if err != nil {
 				t.Fatalf("after %d, from %+v: %v", i, from, err)
 			}

@@ -60,7 +60,7 @@ func (s *Stream) proveAndRequest(
 		}
 	}
 	s.unproved = reason
-	if err := s.request(ctx, c, from.Clone()); err != nil {
+	if err := s.request(ctx, c, from); err != nil {
 		return nil, s.fail(err)
 	}
 	return s, nil

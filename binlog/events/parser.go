@@ -112,7 +112,7 @@ func (p *Parser) Start(from binlog.Position) {
 func (p *Parser) StartSkipping(from binlog.Position, needsGTIDs bool) {
 	p.Start(from)
 	p.skip = skipper{
-		file: from.File, end: from.Offset, executed: from.GTID.Clone(), needsPrevious: needsGTIDs,
+		file: from.File, end: from.Offset, executed: from.GTID, needsPrevious: needsGTIDs,
 	}
 }
 

@@ -185,7 +185,7 @@ func boundaries(t *testing.T, l *Log, s *Stretch) []binlog.Position {
 	if err != nil {
 		t.Fatal(err)
 	}
-	places := []binlog.Position{s.Start.Clone()}
+	places := []binlog.Position{s.Start}
 	for {
 		ev, err := stream.Next(t.Context())
 		if errors.Is(err, ErrEnd) {
@@ -195,7 +195,7 @@ func boundaries(t *testing.T, l *Log, s *Stretch) []binlog.Position {
 			t.Fatal(err)
 		}
 		if ev.Kind == binlog.Commit || ev.Kind == binlog.Statement {
-			places = append(places, stream.Position().Clone())
+			places = append(places, *stream.Position())
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (l *Log) Find(ctx context.Context, from, to string) (s Stretch, err error) 
 		return s, err
 	}
 	defer r.close()
-	f := finder{log: l, start: start, end: end, last: begin.Clone()}
+	f := finder{log: l, start: start, end: end, last: begin}
 	if err := f.read(ctx, r); err != nil {
 		return s, err
 	}
@@ -188,14 +188,14 @@ func (f *finder) checkContinuity(r *eventReader) error {
 
 // first is called at the beginning of the first file, where position has its GTIDs.
 func (f *finder) first(position *binlog.Position) error {
-	f.last.GTID = position.GTID.Clone()
+	f.last.GTID = position.GTID
 	if set := &f.start.set; !set.IsZero() && !set.Contains(position.GTID) {
 		earlier := position.GTID.Subtract(set)
 		return fmt.Errorf("--from %s: the files begin after %s, which is not in the set; "+
 			"give the files before them, too", f.start.text, &earlier)
 	}
 	if !f.start.isGiven || !f.start.set.IsZero() {
-		f.start.isFound, f.start.found = true, f.last.Clone()
+		f.start.isFound, f.start.found = true, f.last
 	}
 	for _, p := range []*place{&f.start, &f.end} {
 		// There is no transaction between the beginning of the file and position.
@@ -233,7 +233,7 @@ func (f *finder) boundary(ev *binlog.Event, p *events.Parser) (isDone bool, err 
 		}
 		f.check(place, now)
 	}
-	f.last = now.Clone()
+	f.last = *now
 	return f.end.isFound, nil
 }
 
@@ -248,7 +248,7 @@ func (f *finder) beforeTransaction(ev *binlog.Event) {
 
 // found records a place.
 func (f *finder) found(p *place, at *binlog.Position) {
-	p.isFound, p.found = true, at.Clone()
+	p.isFound, p.found = true, *at
 	if p == &f.start {
 		f.atStart = f.withGTID + f.anonymous
 	}
@@ -302,7 +302,7 @@ func (f *finder) stretch() (s Stretch, err error) {
 			"too", f.end.text, end)
 	}
 	s = Stretch{
-		Start: f.start.found, End: end.Clone(), Broken: f.broken,
+		Start: f.start.found, End: *end, Broken: f.broken,
 		HasGTIDs:     f.anonymous == 0 && !end.GTID.IsZero(),
 		Transactions: f.withGTID + f.anonymous - f.atStart,
 	}

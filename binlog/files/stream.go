@@ -41,14 +41,14 @@ type Stream struct {
 
 // Stream returns a stream of a stretch that Find has found. Close it.
 func (l *Log) Stream(s *Stretch, c Config) (*Stream, error) {
-	r, err := l.openEvents(s.Start.Clone(), events.Options{
+	r, err := l.openEvents(s.Start, events.Options{
 		GTIDs: s.HasGTIDs, Tables: c.Tables, PreparedOnly: c.PreparedOnly,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Stream{
-		log: l, reader: r, end: s.End.Clone(), server: c.Server, start: l.bytesTo(&s.Start),
+		log: l, reader: r, end: s.End, server: c.Server, start: l.bytesTo(&s.Start),
 	}, nil
 }
 

@@ -173,17 +173,17 @@ func (f *Source) Now(context.Context) (int64, error) { return 0, nil }
 
 // End returns the start of the stretch, to which the definitions belong.
 func (f *Source) End(context.Context) (p binlog.Position, visible bool, err error) {
-	return f.stretch.Start.Clone(), true, nil
+	return f.stretch.Start, true, nil
 }
 
 // EndOfLog implements source.SchemaReader as End does.
 func (f *Source) EndOfLog(context.Context) (binlog.Position, error) {
-	return f.stretch.Start.Clone(), nil
+	return f.stretch.Start, nil
 }
 
 // ResolvePosition returns the start of the stretch, the only position that a run requests.
 func (f *Source) ResolvePosition(context.Context, string) (binlog.Position, error) {
-	return f.stretch.Start.Clone(), nil
+	return f.stretch.Start, nil
 }
 
 // Schemas returns the tables at the start of the stretch.

@@ -432,7 +432,7 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 // begin passes a task of a table to a worker.
 func (e *Engine) begin(t *Table, next task, now time.Time) {
 	b := next.base()
-	b.table, b.from = t, e.host.Position().Clone()
+	b.table, b.from = t, *e.host.Position()
 	e.limiter.acquire(now, b.reserved)
 	t.tasks = append(t.tasks, next)
 	e.active++

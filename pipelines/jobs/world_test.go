@@ -177,7 +177,7 @@ func newWorld(t *testing.T, seed uint64, config Config, plans ...*transform.Plan
 
 // start begins a run at the stored position, with the stored jobs.
 func (w *world) start() {
-	w.position = w.storedPosition.Clone()
+	w.position = w.storedPosition
 	w.unit.Reset()
 	clear(w.unsaved)
 	clear(w.tables)
@@ -446,7 +446,7 @@ func (w *world) Flush(ctx context.Context) error {
 	w.unit.Reset()
 	maps.Copy(w.stored, w.unsaved)
 	clear(w.unsaved)
-	w.storedPosition = w.position.Clone()
+	w.storedPosition = w.position
 	return nil
 }
 
