@@ -8,19 +8,21 @@ import (
 	"rowfall/replication/keyspace/arena"
 )
 
-// slot holds the tag, 24 bits of the hash, above the record's address. 0 is an empty slot.
+// slot holds the tag, 26 bits of the hash, above the record's address without its lowest bits,
+// which are 0. 0 is an empty slot.
 type slot uint64
 
 const (
-	tagBits  = 64 - arena.AddrBits
+	addrBits = arena.AddrBits - arena.AlignBits
+	tagBits  = 64 - addrBits
 	slotSize = 8
 )
 
-func (e slot) tag() uint32 { return uint32(e >> arena.AddrBits) }
+func (e slot) tag() uint32 { return uint32(e >> addrBits) }
 
-func (e slot) at() arena.Addr { return arena.Addr(e & (1<<arena.AddrBits - 1)) }
+func (e slot) at() arena.Addr { return arena.Addr(e&(1<<addrBits-1)) << arena.AlignBits }
 
-func slotOf(tag uint32, at arena.Addr) slot { return slot(tag)<<arena.AddrBits | slot(at) }
+func slotOf(tag uint32, at arena.Addr) slot { return slot(tag)<<addrBits | slot(at>>arena.AlignBits) }
 
 // slots is an array of slots, as bytes of memory pages.
 type slots []byte

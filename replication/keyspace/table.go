@@ -57,7 +57,7 @@ type shard struct {
 
 // maxLag is how many bits of a shard's prefix its tags may repeat. New tags need the hashes of all
 // keys, so they are computed only once in maxLag splits.
-const maxLag = 8
+const maxLag = 10
 
 func newTable(a *arena.Arena, m *shardMemory) *table {
 	t := &table{arena: a, memory: m}
@@ -283,11 +283,11 @@ func (t *table) removeAll() {
 }
 
 // tagOf returns the part of a hash that a slot stores.
-func (s *shard) tagOf(hash uint64) uint32 { return uint32(hash << s.base >> arena.AddrBits) }
+func (s *shard) tagOf(hash uint64) uint32 { return uint32(hash << s.base >> addrBits) }
 
 // home returns the slot that a tag maps to; it rises with the tag.
 func (s *shard) home(tag uint32) int {
-	hi, _ := bits.Mul64(uint64(tag)<<arena.AddrBits<<(s.depth-s.base), uint64(s.size))
+	hi, _ := bits.Mul64(uint64(tag)<<addrBits<<(s.depth-s.base), uint64(s.size))
 	return int(hi)
 }
 

@@ -110,3 +110,40 @@ func TestReadOfAFollowerOnEmpty(t *testing.T) {
 	k.Publish()
 	k.checkTable(t, n)
 }
+
+// Every key is found after more splits than the tags of the first shard last for, and so is the
+// first key from each hash on.
+func TestSplitsBeyondTags(t *testing.T) {
+	const n = 20_000
+	k := New(Options{})
+	k.mustStage(t, sets(0, n))
+	k.Publish()
+	table := k.table
+	based := map[uint]bool{}
+	for depth := range uint(maxLag + 3) {
+		for prefix := range uint64(1) << depth {
+			hash := prefix << (64 - depth)
+			if s := table.dir.Load().shard(hash); s.depth == depth {
+				table.split(hash, s)
+			}
+		}
+	}
+	table.dir.Load().each(func(s *shard) bool { based[s.base] = true; return true })
+	if len(based) != 1 || based[0] {
+		t.Errorf("the tags begin at the bits %v of the hashes", based)
+	}
+	for i := range n {
+		key := fmt.Sprint("key:", i)
+		if v, ok := k.Get(key); !ok || string(v) != fmt.Sprint(i) {
+			t.Fatalf("%s is %q, %v", key, v, ok)
+		}
+		hash := hashOf([]byte(key))
+		s := table.dir.Load().shard(hash)
+		if j := table.seek(s, hash); s.slots.at(j) == 0 || table.hashAt(s.slots.at(j).at()) != hash {
+			t.Fatalf("%s is not the first key from its hash on", key)
+		}
+		if _, ok := k.Get(fmt.Sprint("none:", i)); ok {
+			t.Fatalf("a key that was not set is found")
+		}
+	}
+}

@@ -17,6 +17,9 @@ type Addr uint64
 // for the owner.
 const AddrBits = 40
 
+// AlignBits is the number of the lowest bits of an Addr that are always 0.
+const AlignBits = 2
+
 const (
 	offsetBits  = 21
 	maxChunk    = 1 << offsetBits // bytes of an ordinary chunk at most
@@ -234,7 +237,7 @@ func (a *Arena) alloc(to, n int) (Addr, []byte, error) {
 
 // blockAlign is the unit of block sizes in bytes. Rounding lets a record that has changed a
 // little take the block of another one. A free block needs 3 bytes for its header (see recycle).
-const blockAlign = 4
+const blockAlign = 1 << AlignBits
 
 // uvarintSize returns the number of bytes of n written as a uvarint.
 func uvarintSize(n int) int {
