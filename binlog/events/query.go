@@ -106,6 +106,10 @@ func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error)
 // classify sets class and rest, and removes SET STATEMENT ... FOR from text. The dialect is that of
 // the server that has written the file: it decides which comments are part of the statement.
 func (q *queryEventBody) classify(d sqltext.Dialect) {
+	if string(q.text) == "BEGIN" { // the text that servers write themselves
+		q.class = classBegin
+		return
+	}
 	q.rest = d.NewScanner(q.text)
 	first := nextKeyword(&q.rest)
 	if string(first.text()) == "SET" {
