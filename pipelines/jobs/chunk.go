@@ -56,7 +56,7 @@ func (e *Engine) nextChunk(t *Table, r *keyRange) *chunk {
 	if c.isOneUnit() {
 		c.limit = min(c.limit, unitRows)
 	}
-	c.reserved, c.bytes = c.limit, e.config.ChunkBytes/e.config.Parallel
+	c.reserved, c.bytes = c.limit, e.chunkShare()
 	c.dirtyBytes = e.config.DirtyKeyBytes
 	return c
 }

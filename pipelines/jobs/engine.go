@@ -29,9 +29,9 @@ type Config struct {
 	ChunkRows int
 	// RowsPerSecond limits the rows that all jobs read; 0 does not.
 	RowsPerSecond int
-	// ChunkBytes is the memory that all chunks in flight should use together; 0 is 32 MiB. A
-	// chunk's limit of rows follows from the size of the last chunk's rows. A chunk that exceeds
-	// twice its share is cut short.
+	// ChunkBytes is the memory that all chunks that are read or applied should use together; 0 is
+	// 32 MiB. A chunk's limit of rows follows from the size of the last chunk's rows. A chunk that
+	// exceeds twice its share is cut short.
 	ChunkBytes int
 	// DirtyKeyBytes limits the memory of the keys that one statement may change while a chunk of
 	// the table is read; 0 is 8 MiB.
@@ -55,7 +55,9 @@ type Engine struct {
 	pending  []task  // their results have arrived; they wait for the stream to pass their fence
 	scans    []*scan // the tasks in flight or pending that are scans
 	active   int     // tasks in flight or pending
-	repeated int     // tasks that were repeated
+	// ready is how many pending tasks are about to be applied. They occupy no worker.
+	ready    int
+	repeated int // tasks that were repeated
 	limiter  rateLimiter
 	// logged is when report wrote the last line, and loggedRows is what rows was then.
 	logged     time.Time
@@ -89,7 +91,7 @@ func New(host Host, source RowSource, c Config, log zerolog.Logger) *Engine {
 	}
 	return &Engine{
 		host: host, source: source, config: c, log: log,
-		requests: make(chan task, c.Parallel), results: make(chan task, c.Parallel),
+		requests: make(chan task, 2*c.Parallel), results: make(chan task, 2*c.Parallel),
 		limiter: rateLimiter{perSecond: c.RowsPerSecond},
 		logged:  time.Now(),
 
@@ -208,7 +210,7 @@ func (e *Engine) work(ctx context.Context) {
 		b := t.base()
 		b.err = t.run(ctx, rows)
 		b.done.Store(true)
-		e.results <- t // never blocks: the channel has a slot for each worker
+		e.results <- t // never blocks: the channel has a slot for each task in flight
 		e.host.Wake()
 	}
 }
@@ -230,10 +232,8 @@ func (e *Engine) Step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(e.pending) > 0 { // the workers read while the loop applies
-		if _, err := e.request(ctx, time.Now()); err != nil {
-			return err
-		}
+	if err := e.requestBesides(ctx); err != nil {
+		return err
 	}
 	if err := e.applyPassed(ctx); err != nil {
 		return err
@@ -254,6 +254,29 @@ func (e *Engine) Step(ctx context.Context) error {
 	e.report()
 	return nil
 }
+
+// requestBesides requests what the workers read while the loop applies the pending tasks that have
+// passed their fences.
+func (e *Engine) requestBesides(ctx context.Context) error {
+	for _, t := range e.pending {
+		if e.hasPassed(&t.base().fence) && isNext(t) {
+			e.ready++
+		}
+	}
+	if e.ready == 0 {
+		return nil
+	}
+	_, err := e.request(ctx, time.Now())
+	e.ready = 0
+	return err
+}
+
+// hasIdleWorker reports whether a task that is requested now would be run at once.
+func (e *Engine) hasIdleWorker() bool { return e.active-e.ready < e.config.Parallel }
+
+// chunkShare returns the part of Config.ChunkBytes that one task may use. Up to Config.Parallel
+// tasks are read while as many are applied.
+func (e *Engine) chunkShare() int { return e.config.ChunkBytes / (2 * e.config.Parallel) }
 
 // receive moves the tasks whose results have arrived to pending.
 func (e *Engine) receive() error {
@@ -388,7 +411,7 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 	if e.isPaused() {
 		return 0, nil // the throttle wakes the loop
 	}
-	for turns := len(e.waiting); e.active < e.config.Parallel && turns > 0; turns-- {
+	for turns := len(e.waiting); e.hasIdleWorker() && turns > 0; turns-- {
 		t := e.waiting[0]
 		if wait := t.pausedUntil.Sub(now); wait > 0 {
 			e.waiting = append(e.waiting[1:], t)
@@ -442,7 +465,7 @@ func (e *Engine) begin(t *Table, next task, now time.Time) {
 	if s, ok := next.(*scan); ok {
 		e.scans = append(e.scans, s)
 	}
-	e.requests <- next // never blocks: the channel has a slot for each worker
+	e.requests <- next // never blocks: the channel has a slot for each task in flight
 }
 
 // nextTask returns the next step of a table's job, or of its keys job if the former is done. It

@@ -57,7 +57,7 @@ func (e *Engine) nextBatch(ctx context.Context, t *Table) (*keyBatch, error) {
 	}
 	b := &keyBatch{
 		plan: t.Plan.Clone(), columns: s.columns, index: make(map[string]int),
-		next: k.First, bytes: e.config.ChunkBytes / e.config.Parallel,
+		next: k.First, bytes: e.chunkShare(),
 	}
 	b.ofKeys = true
 	for entries := 0; b.next < k.Next; b.next++ {

@@ -113,7 +113,7 @@ func (r *keyRange) width(column *binlog.Column) (from, to uint64, ok bool) {
 // requestRanges requests chunks of further ranges of tables in flight, if workers are idle. It
 // returns how long the limiter makes it wait; 0 if it does not.
 func (e *Engine) requestRanges(now time.Time) time.Duration {
-	for e.active < e.config.Parallel {
+	for e.hasIdleWorker() {
 		t, r := e.idleRange(now)
 		if t == nil {
 			return 0
@@ -126,24 +126,24 @@ func (e *Engine) requestRanges(now time.Time) time.Duration {
 	return 0
 }
 
-// idleRange returns a table in flight, and a range of it that has no task. Without such a range it
-// divides one.
+// idleRange returns a table in flight, and a range of it whose next chunk can be read. That is a
+// range that has no task. Without such a range it divides one, if there are fewer ranges than
+// workers. Else it is a range whose chunk is read and waits to be applied.
 func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
+	ranges := 0
 	for _, t := range e.running {
 		if !t.hasJob() || t.pausedUntil.After(now) {
 			continue
 		}
+		ranges += len(t.ranges)
 		for _, r := range t.ranges {
 			if first, _ := t.chunksOf(r); first == nil {
 				return t, r
 			}
 		}
 	}
-	for _, t := range e.running {
-		if !t.hasJob() || t.pausedUntil.After(now) {
-			continue
-		}
-		if r := e.split(t); r != nil {
+	if ranges < e.config.Parallel {
+		if t, r := e.splitOne(now); r != nil {
 			return t, r
 		}
 	}
@@ -151,6 +151,19 @@ func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
 		c, ok := t.(*chunk)
 		if ok && c.canReadAhead() && !c.table.pausedUntil.After(now) {
 			return c.table, c.of
+		}
+	}
+	return e.splitOne(now)
+}
+
+// splitOne divides a range of the first table in flight that has one to divide.
+func (e *Engine) splitOne(now time.Time) (*Table, *keyRange) {
+	for _, t := range e.running {
+		if !t.hasJob() || t.pausedUntil.After(now) {
+			continue
+		}
+		if r := e.split(t); r != nil {
+			return t, r
 		}
 	}
 	return nil, nil

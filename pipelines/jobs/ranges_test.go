@@ -210,6 +210,16 @@ func TestLargeTableIsReadInRanges(t *testing.T) {
 		})
 }
 
+// The only worker reads the next chunk while a chunk is applied.
+func TestReadsWhileApplying(t *testing.T) {
+	inRanges(t, Config{Parallel: 1, ChunkRows: 10}, tablestate.Job{}, idsFrom(0, 400),
+		func(t *testing.T, w *world, _ *Table) {
+			if n := w.run(); w.besides < 30 || n > 41 {
+				t.Errorf("%d SELECTs; during %d units the worker had a task", n, w.besides)
+			}
+		})
+}
+
 // A job that a version without ranges has stored continues after its last row, and is split.
 func TestJobWithoutRangesContinues(t *testing.T) {
 	job := tablestate.Job{After: [][]byte{[]byte("5")}, Rows: 6}

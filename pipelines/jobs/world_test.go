@@ -125,6 +125,7 @@ type world struct {
 	inRanges         int // steps after which a table had chunks of several ranges in flight
 	ahead            int // steps after which a chunk was read ahead of another one
 	resumedRanges    int // restarts of a job that was stored with several ranges
+	besides          int // units that were applied while a worker had a task
 	extended         int // steps after which an extended chunk waited for its fence
 	reconciled       int
 	estimate         int64 // of the rows of each table
@@ -439,6 +440,9 @@ func (w *world) Commands() *transform.Commands { return &w.unit.Commands }
 
 // Flush implements Writer.
 func (w *world) Flush(ctx context.Context) error {
+	if w.engine != nil && w.engine.active > len(w.engine.pending) {
+		w.besides++
+	}
 	w.unit.Progress.Phase = sink.Streaming
 	if err := w.sink.Apply(ctx, &w.unit); err != nil {
 		return err
