@@ -5,7 +5,7 @@ LINT := $(LINT_DIR)/golangci-lint
 
 # Benchmarks that compare a node's time and memory with those of redis-server and valkey-server.
 # Environment variables such as ROWFALL_ROWS set their sizes.
-FIGURES := FullResync|Joins|Followers|StreamToReplica|Reads
+FIGURES := FullResync|Joins|Followers|StreamToReplica
 FIGURES := $(FIGURES)|MemoryPerRow|MemoryPerMember|GC|GCMembers|WriterBesideSnapshot
 
 .DEFAULT_GOAL := help

@@ -107,7 +107,7 @@ func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 	c.Logger = zerolog.New(log)
 	n, _ := start(t, c)
 	apply(t, n, unit("SET", "k", "v"))
-	set := []string{"CONFIG", "SET", "maxmemory-clients", fmt.Sprint(limit)}
+	set := []string{"CONFIG", "SET", "maxmemory-clients", "24mb"}
 	if got := dialRaw(t, n.Addr()).do(set...); got != "+OK" {
 		t.Fatal(got)
 	}

@@ -205,8 +205,8 @@ func allSettings() []setting {
 			return strconv.Itoa(n.c.MaxFullSyncs)
 		}},
 		fixed("maxmemory", "0"),
-		number("maxmemory-clients",
-			func(s *Settings) *atomic.Int64 { return &s.clientMemory }, 1, 0, math.MaxInt64),
+		memory("maxmemory-clients",
+			func(s *Settings) *atomic.Int64 { return &s.clientMemory }, 0),
 		fixed("maxmemory-policy", "noeviction"),
 		minLag, minReplicas,
 		alias("min-slaves-max-lag", minLag), alias("min-slaves-to-write", minReplicas),
