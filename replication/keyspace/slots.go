@@ -22,7 +22,9 @@ func (e slot) tag() uint32 { return uint32(e >> addrBits) }
 
 func (e slot) at() arena.Addr { return arena.Addr(e&(1<<addrBits-1)) << arena.AlignBits }
 
-func slotOf(tag uint32, at arena.Addr) slot { return slot(tag)<<addrBits | slot(at>>arena.AlignBits) }
+func slotOf(tag uint32, at arena.Addr) slot {
+	return slot(tag)<<addrBits | slot(at>>arena.AlignBits)
+}
 
 // slots is an array of slots, as bytes of memory pages.
 type slots []byte

@@ -139,7 +139,8 @@ func TestSplitsBeyondTags(t *testing.T) {
 		}
 		hash := hashOf([]byte(key))
 		s := table.dir.Load().shard(hash)
-		if j := table.seek(s, hash); s.slots.at(j) == 0 || table.hashAt(s.slots.at(j).at()) != hash {
+		e := s.slots.at(table.seek(s, hash))
+		if e == 0 || table.hashAt(e.at()) != hash {
 			t.Fatalf("%s is not the first key from its hash on", key)
 		}
 		if _, ok := k.Get(fmt.Sprint("none:", i)); ok {
