@@ -12,10 +12,10 @@ import "time"
 const (
 	// shortInterval is the least time between two units of a burst. A transaction that arrives in a
 	// pause waits half of the pause on average.
-	shortInterval = 500 * time.Microsecond
+	shortInterval = 300 * time.Microsecond
 	// longInterval is the least time between two units of a source that is busy all the time. It is
 	// the longest pause.
-	longInterval = 800 * time.Microsecond
+	longInterval = 750 * time.Microsecond
 	// longBelow is the average time between two units below which the interval is longInterval. It
 	// is well above longInterval, so that the longer pauses do not end the state that caused them.
 	longBelow = 2 * time.Millisecond
