@@ -15,8 +15,8 @@ import (
 // GTIDSet is a set of global transaction identifiers: MySQL's (uuid, optional
 // tag, intervals) or MariaDB's (the last sequence of each domain). The zero
 // value is the empty set. A copy by assignment is independent of the original, and
-// costs nothing: what the slices refer to never changes. One set is not safe for
-// concurrent use, but its copies are.
+// costs nothing: what the slices refer to never changes. Several goroutines may use
+// copies of a set at the same time; one set needs one goroutine.
 type GTIDSet struct {
 	// sources is ordered by uuid, then tag; each source has at least one interval.
 	sources []gtidSource
@@ -179,8 +179,8 @@ func parseInterval(s string) (gtidInterval, error) {
 }
 
 // Add adds one MySQL GTID. tag is empty for an untagged one. Sequences begin at 1; a
-// number out of range adds nothing. Adding the successor of the source's last sequence
-// takes constant time.
+// number out of range adds nothing. Adding the successor of the last sequence takes
+// constant time and no memory if the source is the one that Add used last.
 func (s *GTIDSet) Add(uuid [16]byte, tag string, sequence uint64) {
 	if sequence == 0 || sequence > maxSequence {
 		return
@@ -189,9 +189,12 @@ func (s *GTIDSet) Add(uuid [16]byte, tag string, sequence uint64) {
 		s.end = sequence + 1
 		return
 	}
-	s.sources, s.end = s.ownSources(), 0
+	*s = s.inSlices()
+	s.sources = slices.Clone(s.sources)
 	s.last = s.source(uuid, tag)
-	s.sources[s.last].add(gtidInterval{sequence, sequence + 1})
+	g := &s.sources[s.last]
+	g.intervals = slices.Clone(g.intervals)
+	g.add(gtidInterval{sequence, sequence + 1})
 }
 
 // isLast reports whether a uuid and tag are those of the source that Add used last.
@@ -210,23 +213,16 @@ func (s *GTIDSet) lastInterval(source int) gtidInterval {
 	return v
 }
 
-// ownSources returns a copy of the sources that the caller may change. It includes end.
-func (s *GTIDSet) ownSources() []gtidSource {
-	sources := slices.Clone(s.sources)
-	for i := range sources {
-		g := &sources[i]
-		g.intervals = slices.Clone(g.intervals)
-		g.intervals[len(g.intervals)-1] = s.lastInterval(i)
-	}
-	return sources
-}
-
-// inSlices returns the same set with end 0. The slices of the result must not be changed.
+// inSlices returns the same set with end 0. What its slices refer to must not be changed.
 func (s *GTIDSet) inSlices() GTIDSet {
-	if s.end == 0 {
-		return *s
+	set := *s
+	if s.end != 0 {
+		set.sources, set.end = slices.Clone(s.sources), 0
+		g := &set.sources[s.last]
+		g.intervals = slices.Clone(g.intervals)
+		g.intervals[len(g.intervals)-1].end = s.end
 	}
-	return GTIDSet{sources: s.ownSources(), domains: s.domains, last: s.last}
+	return set
 }
 
 // AddMariaDB sets the last GTID of a MariaDB domain.
@@ -283,33 +279,37 @@ func (g *gtidSource) add(v gtidInterval) {
 // Contains reports whether every GTID of o is in s. For MariaDB: whether each domain of
 // o has at least the same sequence number in s.
 func (s *GTIDSet) Contains(o GTIDSet) bool {
-	set, o := s.inSlices(), o.inSlices()
-	for _, g := range o.sources {
-		i, found := set.find(g.uuid, g.tag)
-		if !found || !set.sources[i].contains(g.intervals) {
+	for j := range o.sources {
+		g := &o.sources[j]
+		i, found := s.find(g.uuid, g.tag)
+		if !found || !s.contains(i, o.lastInterval(j)) {
 			return false
+		}
+		for _, v := range g.intervals[:len(g.intervals)-1] {
+			if !s.contains(i, v) {
+				return false
+			}
 		}
 	}
 	for _, d := range o.domains {
-		i, found := set.domain(d.domain)
-		if !found || set.domains[i].sequence < d.sequence {
+		i, found := s.domain(d.domain)
+		if !found || s.domains[i].sequence < d.sequence {
 			return false
 		}
 	}
 	return true
 }
 
-func (g *gtidSource) contains(intervals []gtidInterval) bool {
-	i := 0
-	for _, v := range intervals {
-		for i < len(g.intervals) && g.intervals[i].end < v.end {
-			i++
-		}
-		if i == len(g.intervals) || g.intervals[i].first > v.first {
-			return false
-		}
+// contains reports whether one of a source's intervals contains v.
+func (s *GTIDSet) contains(source int, v gtidInterval) bool {
+	if last := s.lastInterval(source); v.first >= last.first {
+		return v.end <= last.end
 	}
-	return true
+	intervals := s.sources[source].intervals
+	i, _ := slices.BinarySearchFunc(intervals, v.end, func(w gtidInterval, end uint64) int {
+		return cmp.Compare(w.end, end)
+	})
+	return i < len(intervals) && intervals[i].first <= v.first
 }
 
 // Equal reports whether the two sets are the same.

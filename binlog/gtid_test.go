@@ -139,13 +139,16 @@ func TestGTIDSetAdd(t *testing.T) {
 	}
 }
 
-// The tagged bytes are those of a Previous_gtids event of MySQL 9.7.
 // Copies of a set grow apart, and every method sees the transactions that were added last.
 func TestGTIDSetCopies(t *testing.T) {
-	uuids := [2][16]byte{{1}, {2}}
+	sources := [3]struct {
+		uuid [16]byte
+		tag  string
+	}{{[16]byte{1}, ""}, {[16]byte{1}, "tag"}, {[16]byte{2}, ""}}
+	first := hex.EncodeToString(sources[0].uuid[:])
 	r := rand.New(rand.NewPCG(3, 4))
 	copies := []binlog.GTIDSet{{}}
-	held := []map[[2]uint64]bool{{}} // of each copy: the index of the uuid, and the sequence
+	held := []map[[2]uint64]bool{{}} // of each copy: the source and the sequence
 	for range 3000 {
 		i := r.IntN(len(copies))
 		if len(copies) < 20 || r.IntN(20) == 0 {
@@ -157,18 +160,26 @@ func TestGTIDSetCopies(t *testing.T) {
 				copies[i], held[i] = c, h
 			}
 		}
-		g, u := &copies[i], uint64(r.IntN(2))
+		g, u := &copies[i], uint64(r.IntN(3))
 		n := uint64(r.IntN(60) + 1)
 		if r.IntN(4) > 0 { // mostly the next one
 			for n = 1; held[i][[2]uint64{u, n}]; n++ {
 			}
 		}
-		g.Add(uuids[u], "", n)
+		src := sources[u]
+		isNew := !held[i][[2]uint64{u, n}]
+		previous := g.String()
+		g.Add(src.uuid, src.tag, n)
 		held[i][[2]uint64{u, n}] = true
+		gtid := binlog.GTID{UUID: src.uuid, Tag: src.tag, Sequence: n}
+		before, ok := g.Before(&binlog.Evidence{GTID: gtid})
+		if isNew && (!ok || before.String() != previous) {
+			t.Fatalf("before %d it was %s, want %s", n, &before, previous)
+		}
 
 		var want binlog.GTIDSet
 		for k := range held[i] {
-			want.Add(uuids[k[0]], "", k[1])
+			want.Add(sources[k[0]].uuid, sources[k[0]].tag, k[1])
 		}
 		parsed := set(t, want.String())
 		rest, back := g.Subtract(&parsed), parsed.Subtract(g)
@@ -177,11 +188,13 @@ func TestGTIDSetCopies(t *testing.T) {
 			t.Fatalf("%s, want %s", g, &want)
 		case !g.Contains(parsed) || !parsed.Contains(*g) || !rest.IsZero() || !back.IsZero():
 			t.Fatalf("%s and the equal set that was parsed differ by %s and %s", g, &rest, &back)
+		case g.Of(first).String() != parsed.Of(first).String():
+			t.Fatalf("of %s: %s, want %s", first, g.Of(first), parsed.Of(first))
 		case !bytes.Equal(g.AppendBinary(nil), parsed.AppendBinary(nil)):
 			t.Fatalf("%s has another binary form than the equal set that was parsed", g)
 		}
 		for n := range uint64(62) {
-			if g.Has(uuids[u], "", n) != held[i][[2]uint64{u, n}] {
+			if g.Has(src.uuid, src.tag, n) != held[i][[2]uint64{u, n}] {
 				t.Fatalf("%s: Has of %d is %t", g, n, !held[i][[2]uint64{u, n}])
 			}
 		}
@@ -196,6 +209,7 @@ func TestGTIDSetCopies(t *testing.T) {
 	}
 }
 
+// The tagged bytes are those of a Previous_gtids event of MySQL 9.7.
 func TestGTIDSetAppendBinary(t *testing.T) {
 	for _, test := range []struct{ set, want string }{
 		{"", "0000000000000000"},

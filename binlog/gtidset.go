@@ -15,10 +15,7 @@ func (s *GTIDSet) Has(uuid [16]byte, tag string, sequence uint64) bool {
 			return false
 		}
 	}
-	if last := s.lastInterval(i); sequence >= last.first {
-		return sequence < last.end
-	}
-	return s.sources[i].contains([]gtidInterval{{sequence, sequence + 1}})
+	return s.contains(i, gtidInterval{sequence, sequence + 1})
 }
 
 // AddGTID adds one GTID, as Add or AddMariaDB do. The zero GTID adds nothing.

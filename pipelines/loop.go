@@ -111,8 +111,8 @@ type loop struct {
 	// started is set once initialUnit has been applied.
 	started bool
 
-	// progress is the state of the data after unit is applied. It shares no memory with the
-	// stream, whose position changes with each Next.
+	// progress is the state of the data after unit is applied. It is a copy, because the stream's
+	// position changes with each Next.
 	progress progress
 	// previous is the position before the statement that is being applied or, between transactions,
 	// before the last transaction.

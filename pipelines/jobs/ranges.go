@@ -13,11 +13,12 @@ import (
 
 // A large table is read in several ranges of its key at a time, if workers are idle. The chunks of
 // a range follow each other; chunks of different ranges are independent. A table begins as one
-// range. While a worker is idle, the widest range is divided in the middle of the values that the
-// first key column has left. The middle is computed, so that column must be an integer. The rows
+// range. While there are fewer ranges than workers, an idle worker divides the widest range in the
+// middle of the values that the first key column has left. The middle is computed, so that column must be an integer. The rows
 // may lie anywhere between the values: if a half turns out to be empty, the other one is divided
-// again. If no range can be divided, an idle worker reads ahead: it reads the next chunk of a range
-// while the range's chunk before waits for its fence or is applied. Both are applied in order.
+// again. Otherwise an idle worker reads ahead: it reads the next chunk of a range while the range's
+// chunk before waits for its fence or is applied. Both are applied in order. If it cannot read
+// ahead, it divides a range all the same.
 
 // splitChunks is the number of chunks that a table must have left, by the estimate of its rows, so
 // that one of its ranges is divided.
@@ -126,9 +127,8 @@ func (e *Engine) requestRanges(now time.Time) time.Duration {
 	return 0
 }
 
-// idleRange returns a table in flight, and a range of it whose next chunk can be read. That is a
-// range that has no task. Without such a range it divides one, if there are fewer ranges than
-// workers. Else it is a range whose chunk is read and waits to be applied.
+// idleRange returns a table in flight, and a range of it whose next chunk can be read. The first
+// choice is a range that has no task. The others are in the order described above.
 func (e *Engine) idleRange(now time.Time) (*Table, *keyRange) {
 	ranges := 0
 	for _, t := range e.running {

@@ -81,7 +81,7 @@ func (t *Table) mustScan() bool {
 func (e *Engine) nextScan(t *Table) *scan {
 	return &scan{
 		plan: t.Plan.Clone(), compare: t.Job.Compare, hasLetters: !t.Letters.IsEmpty(),
-		limit: e.config.ChunkRows, bytes: e.config.ChunkBytes / e.config.Parallel * 2 / 3,
+		limit: e.config.ChunkRows, bytes: e.chunkShare() * 2 / 3,
 		dirtyBytes: e.config.DirtyKeyBytes, wake: e.host.Wake, now: e.host.Now,
 		full: make(chan *scanBatch, 1), empty: make(chan *scanBatch, 2),
 		stop: make(chan struct{}),

@@ -59,7 +59,7 @@
 //
 // A key takes, in bytes:
 //
-//	slot    8          24 bits of the key's hash, 40 of the record's address;
+//	slot    8          26 bits of the key's hash, 38 of the record's address;
 //	                   about 11 with the empty slots in between
 //	record  1 or more  length of the rest
 //	        1          kind and flags
@@ -82,8 +82,8 @@
 // most garbage. A deleted large collection is freed a little at each Publish.
 //
 // Slots are sorted by the 64-bit hashes of their keys, and shards divide that order, so a SCAN
-// cursor is a position in it and stays valid when shards grow. The tag in a slot is the 24 bits
-// after the shard's prefix, or up to 8 bits earlier. Tags order the slots; slots with equal tags
+// cursor is a position in it and stays valid when shards grow. The tag in a slot is the 26 bits
+// after the shard's prefix, or up to 9 bits earlier. Tags order the slots; slots with equal tags
 // are ordered by the keys' full hashes.
 //
 // A shard that a snapshot holds is copied before its first change, in Stage, without the lock.

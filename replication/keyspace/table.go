@@ -34,7 +34,7 @@ type directory struct {
 // shard holds the keys whose hashes start with one prefix of depth bits.
 type shard struct {
 	depth uint
-	base  uint // bits of the hash before the tag; base <= depth <= base+maxLag
+	base  uint // bits of the hash before the tag; base <= depth < base+tagPeriod
 	size  int  // number of slots that a hash may map to; the slice has some more after them
 	count int
 	// slots are sorted by the 64-bit hashes of their keys. A key is stored at home(tag), or after
@@ -55,9 +55,13 @@ type shard struct {
 	reservedFor uint64
 }
 
-// maxLag is how many bits of a shard's prefix its tags may repeat. New tags need the hashes of all
-// keys, so they are computed only once in maxLag splits.
-const maxLag = 10
+// A split keeps the tags of a shard, although they repeat bits of its prefix then. New tags need the
+// hashes of all keys, so they are computed only at the depths 5, 15, 25 and so on: at about 60,000
+// keys, and then at 60 million.
+const (
+	tagPeriod     = 10
+	firstNewDepth = 5
+)
 
 func newTable(a *arena.Arena, m *shardMemory) *table {
 	t := &table{arena: a, memory: m}
@@ -363,7 +367,7 @@ func (t *table) resized(s *shard, size int) *shard {
 // size if necessary.
 func (t *table) placed(from slots, base, depth uint, size int) *shard {
 	s := t.newShard(depth, base, size)
-	if depth-base > maxLag {
+	if depth%tagPeriod == firstNewDepth && depth > base {
 		s.base = depth
 	}
 	next := 0

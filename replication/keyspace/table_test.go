@@ -111,16 +111,16 @@ func TestReadOfAFollowerOnEmpty(t *testing.T) {
 	k.checkTable(t, n)
 }
 
-// Every key is found after more splits than the tags of the first shard last for, and so is the
-// first key from each hash on.
-func TestSplitsBeyondTags(t *testing.T) {
+// Every key is found after so many splits that new tags were computed, and seek finds it by its
+// hash.
+func TestSplitsWithNewTags(t *testing.T) {
 	const n = 20_000
 	k := New(Options{})
 	k.mustStage(t, sets(0, n))
 	k.Publish()
 	table := k.table
 	based := map[uint]bool{}
-	for depth := range uint(maxLag + 3) {
+	for depth := range uint(tagPeriod + 3) {
 		for prefix := range uint64(1) << depth {
 			hash := prefix << (64 - depth)
 			if s := table.dir.Load().shard(hash); s.depth == depth {
@@ -129,7 +129,7 @@ func TestSplitsBeyondTags(t *testing.T) {
 		}
 	}
 	table.dir.Load().each(func(s *shard) bool { based[s.base] = true; return true })
-	if len(based) != 1 || based[0] {
+	if len(based) != 1 || !based[firstNewDepth] {
 		t.Errorf("the tags begin at the bits %v of the hashes", based)
 	}
 	for i := range n {
@@ -139,8 +139,8 @@ func TestSplitsBeyondTags(t *testing.T) {
 		}
 		hash := hashOf([]byte(key))
 		s := table.dir.Load().shard(hash)
-		e := s.slots.at(table.seek(s, hash))
-		if e == 0 || table.hashAt(e.at()) != hash {
+		j := table.seek(s, hash)
+		if j == s.slots.len() || table.hashAt(s.slots.at(j).at()) != hash {
 			t.Fatalf("%s is not the first key from its hash on", key)
 		}
 		if _, ok := k.Get(fmt.Sprint("none:", i)); ok {
