@@ -125,12 +125,12 @@
 // # Memory
 //
 // At most Config.Parallel tasks are read or wait for their fences, and as many are applied
-// meanwhile. Each has a share of Config.ChunkBytes: 1 / (2 * Config.Parallel). A chunk, or the three
-// batches of a scan, hold about twice their share, or one row each. Dirty keys of a task take Config.DirtyKeyBytes; if those of a
-// chunk would take more, only the chunk's own keys are kept. A chunk is extended only if its own
-// keys fit into the same memory. A sweep holds a bounded number of keys and members of bounded size
-// together, or one scan of them, and marks only these dirty. A keys job holds one block, and a few
-// bytes for each key of a set unless there are too many.
+// meanwhile. Each has a share of Config.ChunkBytes: 1 / (2 * Config.Parallel). A chunk, or the
+// three batches of a scan, hold about twice their share, or one row each. Dirty keys of a task take
+// Config.DirtyKeyBytes; if those of a chunk would take more, only the chunk's own keys are kept. A
+// chunk is extended only if its own keys fit into the same memory. A sweep holds a bounded number
+// of keys and members of bounded size together, or one scan of them, and marks only these dirty. A
+// keys job holds one block, and a few bytes for each key of a set unless there are too many.
 //
 // The package has more than 12 files because each kind of task, with the state that makes its
 // result safe, has its own.

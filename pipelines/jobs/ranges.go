@@ -14,11 +14,11 @@ import (
 // A large table is read in several ranges of its key at a time, if workers are idle. The chunks of
 // a range follow each other; chunks of different ranges are independent. A table begins as one
 // range. While there are fewer ranges than workers, an idle worker divides the widest range in the
-// middle of the values that the first key column has left. The middle is computed, so that column must be an integer. The rows
-// may lie anywhere between the values: if a half turns out to be empty, the other one is divided
-// again. Otherwise an idle worker reads ahead: it reads the next chunk of a range while the range's
-// chunk before waits for its fence or is applied. Both are applied in order. If it cannot read
-// ahead, it divides a range all the same.
+// middle of the values that the first key column has left. The middle is computed, so that column
+// must be an integer. The rows may lie anywhere between the values: if a half turns out to be
+// empty, the other one is divided again. Otherwise an idle worker reads ahead: it reads the next
+// chunk of a range while the range's chunk before waits for its fence or is applied. Both are
+// applied in order. If it cannot read ahead, it divides a range all the same.
 
 // splitChunks is the number of chunks that a table must have left, by the estimate of its rows, so
 // that one of its ranges is divided.

@@ -55,9 +55,9 @@ type shard struct {
 	reservedFor uint64
 }
 
-// A split keeps the tags of a shard, although they repeat bits of its prefix then. New tags need the
-// hashes of all keys, so they are computed only at the depths 5, 15, 25 and so on: at about 60,000
-// keys, and then at 60 million.
+// A split keeps the tags of a shard, although they repeat bits of its prefix then. New tags need
+// the hashes of all keys, so they are computed only at the depths 5, 15, 25 and so on: at about
+// 60,000 keys, and then at 60 million.
 const (
 	tagPeriod     = 10
 	firstNewDepth = 5
