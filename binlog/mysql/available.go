@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"crypto/tls"
+	"net"
 	"syscall"
 
 	"rowfall/binlog/blocking"
@@ -31,11 +32,34 @@ func (c *Conn) WaitInKernel() {
 // returns their number. It may return 0 although bytes are available, and returns 0 after an error,
 // which the next read of NetConn returns.
 func (c *Conn) ReadAvailable(b []byte) (n int) {
+	t, ok := c.net.(*tls.Conn)
+	if !ok {
+		return c.readNow(c.net, b)
+	}
+	greeted, ok := t.NetConn().(*greetedConn)
+	if !ok {
+		return 0
+	}
+	greeted.immediate = c
+	defer func() { greeted.immediate = nil }()
+	// A read of TLS returns one record, and a server sends many small ones.
+	for n < len(b) {
+		m, _ := t.Read(b[n:])
+		if m <= 0 {
+			break
+		}
+		n += m
+	}
+	return n
+}
+
+// readNow reads once from the socket of c, which conn is, without waiting.
+func (c *Conn) readNow(conn net.Conn, b []byte) (n int) {
 	if c.waits != nil {
 		c.waits.SetImmediate(true)
-		n, _ = c.net.Read(b) // TLS can be read further after a time-out
+		n, _ = c.waits.Read(b)
 		c.waits.SetImmediate(false)
-	} else if socket, ok := c.net.(syscall.Conn); ok {
+	} else if socket, ok := conn.(syscall.Conn); ok {
 		n = readSocket(socket, b)
 	}
 	return max(n, 0)

@@ -1,48 +1,67 @@
 package mysql
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 )
 
-// ReadAvailable reads what has arrived and never waits, whether the connection waits in Go's poller
-// or in system calls.
+// ReadAvailable reads what has arrived and never waits, with TLS and without, whether the connection
+// waits in Go's poller or in system calls.
 func TestReadAvailable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for _, useTLS := range []bool{false, true} {
+		for _, inKernel := range []bool{false, true} {
+			testReadAvailable(t, useTLS, inKernel)
+		}
 	}
-	defer l.Close()
-	raw, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	peer, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	c := newConn(l.Addr().String(), raw, time.Minute)
+}
+
+func testReadAvailable(t *testing.T, useTLS, inKernel bool) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8)) // so that WaitInKernel takes the socket
+	c, peer := connected(t, useTLS)
 	defer c.Close()
-	b := make([]byte, 16)
+	if inKernel {
+		c.WaitInKernel()
+	}
+	send := func(parts ...string) {
+		t.Helper()
+		for _, part := range parts { // each is one record of TLS
+			if _, err := peer.Write([]byte(part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b := make([]byte, 64)
+	receive := func(want string) (reads int) {
+		t.Helper()
+		got := ""
+		for deadline := time.Now().Add(time.Minute); got != want && time.Now().Before(deadline); {
+			if n := c.ReadAvailable(b); n > 0 {
+				got += string(b[:n])
+				reads++
+			}
+		}
+		if got != want {
+			t.Errorf("TLS %v, kernel %v: read %q, want %q", useTLS, inKernel, got, want)
+		}
+		return reads
+	}
 	for range 2 {
 		if n := c.ReadAvailable(b); n != 0 {
 			t.Errorf("%d bytes are available before any was sent", n)
 		}
-		if _, err := peer.Write([]byte("event")); err != nil {
-			t.Fatal(err)
-		}
-		n := 0
-		for deadline := time.Now().Add(time.Minute); n == 0 && time.Now().Before(deadline); {
-			n = c.ReadAvailable(b)
-		}
-		if string(b[:n]) != "event" {
-			t.Errorf("read %q", b[:n])
-		}
+		send("event")
+		receive("event")
 		// An interrupted connection is not read.
 		_ = c.NetConn().SetReadDeadline(time.Unix(1, 0))
-		_, _ = peer.Write([]byte("later"))
+		send("later")
 		if n := c.ReadAvailable(b); n != 0 {
 			t.Errorf("read %q after the deadline", b[:n])
 		}
@@ -50,7 +69,15 @@ func TestReadAvailable(t *testing.T) {
 		if n, err := c.NetConn().Read(b); err != nil || string(b[:n]) != "later" {
 			t.Errorf("read %q, %v", b[:n], err)
 		}
-		c.WaitInKernel()
+	}
+	// Everything that has arrived is read at once. That a part has not arrived yet is rare.
+	isOneRead := false
+	for range 50 {
+		send("one ", "two ", "three")
+		isOneRead = receive("one two three") == 1 || isOneRead
+	}
+	if !isOneRead {
+		t.Errorf("TLS %v, kernel %v: several reads are needed each time", useTLS, inKernel)
 	}
 	_ = peer.Close()
 	if _, err := c.NetConn().Read(b); err == nil {
@@ -59,4 +86,51 @@ func TestReadAvailable(t *testing.T) {
 	if n := c.ReadAvailable(b); n != 0 {
 		t.Errorf("read %d bytes after the end", n)
 	}
+}
+
+// connected returns a connection and its other end, after the handshake.
+func connected(t *testing.T, useTLS bool) (c *Conn, peer net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if peer, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { peer.Close() })
+	if useTLS {
+		server := tls.Server(peer, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+		client := tls.Client(&greetedConn{Conn: conn, budget: -1},
+			&tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a test
+		done := make(chan error, 1)
+		go func() { done <- server.Handshake() }()
+		if err := client.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		conn, peer = client, server
+	}
+	return newConn(l.Addr().String(), conn, time.Minute), peer
+}
+
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 )
 
 // handshakeBudget bounds the bytes that a server may send before the client is authenticated.
@@ -23,6 +24,9 @@ type greetedConn struct {
 	pending []byte
 	budget  int // bytes that may still be read; negative: no limit
 	ssl     bool
+	// immediate, if it is not nil, is the connection whose readNow reads instead of Read. With
+	// nothing to read, Read returns os.ErrDeadlineExceeded, after which TLS can be read further.
+	immediate *Conn
 }
 
 func (c *greetedConn) Read(b []byte) (int, error) {
@@ -36,6 +40,12 @@ func (c *greetedConn) Read(b []byte) (int, error) {
 	}
 	if c.budget > 0 && len(b) > c.budget {
 		b = b[:c.budget]
+	}
+	if c.immediate != nil {
+		if n := c.immediate.readNow(c.Conn, b); n > 0 {
+			return n, nil
+		}
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := c.Conn.Read(b)
 	if c.budget > 0 {
