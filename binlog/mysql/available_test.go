@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// ReadAvailable reads what has arrived and never waits, with TLS and without, whether the connection
-// waits in Go's poller or in system calls.
+// ReadAvailable reads what has arrived and never waits, with TLS and without, whether the
+// connection waits in Go's poller or in system calls.
 func TestReadAvailable(t *testing.T) {
 	for _, useTLS := range []bool{false, true} {
 		for _, inKernel := range []bool{false, true} {
