@@ -2,20 +2,17 @@ package blocking
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
+
+	"rowfall/internal/testcert"
 )
 
 // wait bounds the waits of the tests.
@@ -246,7 +243,7 @@ func (c *splitConn) Write(b []byte) (int, error) {
 func TestTLS(t *testing.T) {
 	c, peer := pair(t, "tcp", "127.0.0.1:0")
 	parts := &splitConn{Conn: peer}
-	server := tls.Server(parts, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
+	server := tls.Server(parts, &tls.Config{Certificates: []tls.Certificate{testcert.New(t)}})
 	client := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a test
 	handshaken := make(chan error, 1)
 	go func() { handshaken <- server.Handshake() }()
@@ -270,19 +267,4 @@ func TestTLS(t *testing.T) {
 	if n, err := client.Read(b); err != nil || string(b[:n]) != text {
 		t.Errorf("read %q, %v", b[:n], err)
 	}
-}
-
-// certificate returns a self-signed certificate.
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

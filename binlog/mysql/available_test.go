@@ -1,16 +1,13 @@
 package mysql
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"math/big"
 	"net"
 	"runtime"
 	"testing"
 	"time"
+
+	"rowfall/internal/testcert"
 )
 
 // ReadAvailable reads what has arrived and never waits, with TLS and without, whether the
@@ -105,7 +102,7 @@ func connected(t *testing.T, useTLS bool) (c *Conn, peer net.Conn) {
 	}
 	t.Cleanup(func() { peer.Close() })
 	if useTLS {
-		server := tls.Server(peer, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+		server := tls.Server(peer, &tls.Config{Certificates: []tls.Certificate{testcert.New(t)}})
 		client := tls.Client(&greetedConn{Conn: conn, budget: -1},
 			&tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a test
 		done := make(chan error, 1)
@@ -119,18 +116,4 @@ func connected(t *testing.T, useTLS bool) (c *Conn, peer net.Conn) {
 		conn, peer = client, server
 	}
 	return newConn(l.Addr().String(), conn, time.Minute), peer
-}
-
-func selfSigned(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
