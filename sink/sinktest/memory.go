@@ -133,6 +133,7 @@ func (m *Memory) apply(ctx context.Context, u *sink.Unit) error {
 	}
 	m.Keys.Publish()
 	p := u.Progress
+	p.Position = p.Position.Clone()
 	m.units = append(m.units, Applied{string(u.Commands.Bytes), p})
 	return nil
 }
